@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: MIT
+// The bus: the seam through which nodes publish, subscribe and read logs. Two implementations,
+// memory and redis, under one contract suite. Everything here runs on the main thread; callbacks
+// may come before the call that caused them returns.
+#ifndef CHATNODE_BUS_H
+#define CHATNODE_BUS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "chatnode/buf.h"
+#include "chatnode/check.h"
+#include "chatnode/err.h"
+#include "chatnode/list.h"
+#include "chatnode/name.h"
+#include "chatnode/pos.h"
+#include "chatnode/reactor.h"
+
+struct cn_bus;
+
+enum cn_bus_state {
+    CN_BUS_CONNECTING, // not yet, or no longer, able to publish and hear
+    CN_BUS_UP
+};
+
+// How the answer to a publish turned out.
+struct cn_published {
+    enum cn_err err;   // CN_OK: stored (now or, with dup, before). CN_UNAVAILABLE: not known to be
+                       // stored within the deadline. CN_REFUSED: the store said no (OOM,
+                       // READONLY...). CN_FULL: the queue is full, nothing was sent. CN_NOMEM.
+    struct cn_pos pos; // of the entry
+    int64_t ts_ms;     // of the entry, the bus's clock
+    bool dup;          // the (user, channel, id) was stored before
+};
+
+// One publish; made by cn_publish_new, owned by the bus from cn_bus_publish until `done` returns.
+struct cn_publish {
+    struct cn_link link; // the bus's, like the next three
+    struct cn_bus *bus;
+    unsigned flights; // commands under way that refer to it; it is kept until there is none
+    bool answered;
+    int64_t deadline_ms; // cn_clock_ms() when it must be answered at the latest
+    struct cn_channel_name channel;
+    char user[CN_NAME_MAX + 1];
+    char id[CN_NAME_MAX + 1]; // the dedupe key together with user and channel; never empty
+    // Called exactly once with the result; `publish` is freed after it returns.
+    void (*done)(void *arg, const struct cn_publish *publish, const struct cn_published *result);
+    void *arg;
+    // The caller's own, carried along:
+    uint64_t session;
+    bool has_id;   // the client gave the id, and expects an ack
+    int leg;       // which part of a directed message this is
+    void *context; // freed with free(3) together with the publish
+    size_t body_len;
+    char body[]; // the entry's body, see chatnode/codec.h
+};
+
+// A zeroed publish with a copy of `body`, or NULL without memory.
+CN_MUSTCHECK struct cn_publish *cn_publish_new(struct cn_str body);
+
+// Frees one that was never handed to the bus, with its context. Takes NULL.
+void cn_publish_free(struct cn_publish *publish);
+
+// An entry of a log as read back: finished text and its position.
+struct cn_entry {
+    struct cn_pos pos;
+    struct cn_str text;
+};
+
+// A page of a log. Entries are in rising order. It may hold fewer than asked for although there are
+// more: redis cuts a page at about 1 MiB of text, and entries that are not well-formed are left
+// out.
+struct cn_page {
+    enum cn_err err; // CN_OK, CN_UNAVAILABLE, CN_REFUSED, CN_FULL, CN_NOMEM
+    const struct cn_entry *entries;
+    size_t count;
+    bool exact;         // reads after a position: that entry is still in the log (or it was 0-0 and
+                        // nothing was ever trimmed), so nothing is missing between it and the page
+    bool more;          // the log goes on in the direction of the read
+    struct cn_pos tail; // the newest entry's position at the moment of the read, 0-0 if none
+};
+
+enum cn_read_kind {
+    CN_READ_AFTER,  // the oldest `limit` entries after `from`
+    CN_READ_BEFORE, // the newest `limit` entries before `from`
+    CN_READ_NEWEST  // the newest `limit` entries
+};
+
+// One read; made by the caller with malloc(3), owned by the bus from cn_bus_read until `done`
+// returns, then freed with free(3) together with `context`.
+struct cn_read {
+    struct cn_link link; // the bus's, like the next three; need not be initialised
+    struct cn_bus *bus;
+    unsigned flights;
+    bool answered;
+    int64_t deadline_ms; // as in cn_publish
+    struct cn_channel_name channel;
+    enum cn_read_kind kind;
+    struct cn_pos from;
+    unsigned limit; // 1 to 512
+    // Called exactly once; the page and its texts are borrowed for the call.
+    void (*done)(void *arg, const struct cn_read *read, const struct cn_page *page);
+    void *arg;
+    uint64_t session; // the caller's own, carried along
+    int purpose;      // the caller's own
+    void *context;    // the caller's own; freed with free(3)
+};
+
+// What the bus tells its user. All on the main thread.
+struct cn_bus_events {
+    void *arg;
+    // The subscription of `channel` stands: each entry after `tail` will come by on_entry. Once per
+    // subscription, not again after a reconnect.
+    void (*on_open)(void *arg, const struct cn_channel_name *channel, struct cn_pos tail);
+    // The next entry: positions rise without a hole from on_open's tail, also over reconnects.
+    void (*on_entry)(void *arg, const struct cn_channel_name *channel, struct cn_pos pos,
+                     struct cn_str text);
+    // Continuity is broken: entries between the last one told and `tail` may be missing and will
+    // not be told. Entries after `tail` come by on_entry.
+    void (*on_reset)(void *arg, const struct cn_channel_name *channel, struct cn_pos tail);
+    // The state changed; `why` is a short static or borrowed text.
+    void (*on_state)(void *arg, enum cn_bus_state state, const char *why);
+    // The bus can never work as configured (a Redis that is too old): the node exits with 78.
+    void (*on_fatal)(void *arg, const char *why);
+};
+
+// Settings of a bus; copied.
+struct cn_bus_options {
+    const char *url;    // redis only
+    const char *prefix; // redis only
+    const char *node;   // the node's name, for the connections' names
+    size_t history_messages;
+    int64_t history_ttl_s;
+    int64_t dedupe_ttl_s;
+    int64_t watchdog_ms; // redis only: a connection silent for so long is made anew (3000)
+    size_t queue;        // publishes and reads that may wait at once
+    size_t entry_bytes;  // an entry's text at most
+    size_t
+        held_messages; // redis only: live messages of one channel held during its catch-up (1024)
+};
+
+// What happened since the start; plain counters.
+struct cn_bus_stats {
+    uint64_t reconnects;  // connections made anew, after the first of each
+    uint64_t catch_ups;   // channels read again after a hole or a new subscription
+    uint64_t injected;    // entries told that came by a catch-up
+    uint64_t resets;      // on_reset
+    uint64_t bad_entries; // entries dropped because they were not well-formed, or in no log
+    uint64_t late;        // answers that came after their deadline
+    uint64_t duplicates;  // entries dropped because they had been told before
+    uint64_t overflows;   // times that a channel's held messages were dropped and read again
+};
+
+// What an implementation provides. The generic part (bus.c) has checked the arguments, keeps the
+// pending publishes and their deadlines, and calls these on the main thread.
+struct cn_bus_ops {
+    const char *name; // "memory", "redis": the durability word of welcome
+    // Starts working towards CN_BUS_UP; does not block. Once.
+    enum cn_err (*start)(struct cn_bus *bus);
+    // Sends one publish that stands in the bus's pending list; answers with cn_bus_published. The
+    // implementation must find it by its link's owner again if its link breaks: it is asked to send
+    // all that is pending by its own reconnect, through cn_bus_each_pending.
+    void (*publish)(struct cn_bus *bus, struct cn_publish *publish);
+    // The channel gets its first local subscriber / has lost its last one. Never twice in a row.
+    void (*subscribe)(struct cn_bus *bus, const struct cn_channel_name *channel);
+    void (*unsubscribe)(struct cn_bus *bus, const struct cn_channel_name *channel);
+    // Sends one read that stands in the pending list; answers with cn_bus_answered.
+    void (*read)(struct cn_bus *bus, struct cn_read *read);
+    // Stops at once; no event comes after it. Pending requests are answered by bus.c.
+    void (*stop)(struct cn_bus *bus);
+    void (*free)(struct cn_bus *bus);
+};
+
+// Makes the bus for `options->url` (NULL or empty: memory) in *out; copies all it needs.
+// CN_INVALID: the URL is wrong, *why says how (static text). CN_NOMEM.
+CN_MUSTCHECK enum cn_err cn_bus_new(struct cn_reactor *reactor,
+                                    const struct cn_bus_options *options,
+                                    const struct cn_bus_events *events, struct cn_bus **out,
+                                    const char **why);
+
+// Begins; the first on_state follows. Does not block.
+CN_MUSTCHECK enum cn_err cn_bus_start(struct cn_bus *bus);
+
+// Answers what is pending with CN_UNAVAILABLE and frees the bus. Takes NULL.
+void cn_bus_free(struct cn_bus *bus);
+
+// "memory" or "redis".
+const char *cn_bus_name(const struct cn_bus *bus);
+enum cn_bus_state cn_bus_state(const struct cn_bus *bus);
+
+// Publishes and reads waiting for an answer.
+size_t cn_bus_pending(const struct cn_bus *bus);
+
+// The counters, borrowed.
+const struct cn_bus_stats *cn_bus_stats(const struct cn_bus *bus);
+
+// Takes the publish (sets *publish to NULL); `done` is called exactly once, at the deadline at the
+// latest. While the bus is down it waits until the deadline for the bus to return.
+void cn_bus_publish_take(struct cn_bus *bus, struct cn_publish **publish);
+
+// Takes the read (sets *read to NULL); as cn_bus_publish_take.
+void cn_bus_read_take(struct cn_bus *bus, struct cn_read **read);
+
+// Subscribes / unsubscribes. on_open answers a subscription as soon as the bus is up.
+void cn_bus_subscribe(struct cn_bus *bus, const struct cn_channel_name *channel);
+void cn_bus_unsubscribe(struct cn_bus *bus, const struct cn_channel_name *channel);
+
+#endif

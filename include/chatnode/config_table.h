@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: MIT
+// Every setting, once. From this table come the struct, the flags, the environment's names, the
+// file's keys, the defaults, --help and docs/config.md.
+#ifndef CHATNODE_CONFIG_TABLE_H
+#define CHATNODE_CONFIG_TABLE_H
+
+// TEXT(field, key, default, flags, group, value, help)
+// NUMBER(field, key, default, min, max, flags, group, value, help); `field`'s suffix is its unit.
+// FLAG(field, key, default, flags, group, help)
+// `key` is the flag's spelling: --redis-url, CHATNODE_REDIS_URL, redis-url in the file.
+// `flags`: CN_SETTING_SECRET (never shown; has a *-file twin), CN_SETTING_RELOAD (SIGHUP applies
+// it).
+#define CN_CONFIG_TABLE(TEXT, NUMBER, FLAG)                                                        \
+    TEXT(listen, "listen", "127.0.0.1:8000", 0, "Listening", "ADDR:PORT",                          \
+         "where clients connect; 0.0.0.0:8000 opens it to other machines")                         \
+    TEXT(internal_listen, "internal-listen", "127.0.0.1:9000", 0, "Listening", "ADDR:PORT",        \
+         "where operators connect: readiness, metrics; empty turns it off")                        \
+    TEXT(allowed_origins, "allowed-origins", "", 0, "Listening", "LIST",                           \
+         "origins of pages that may connect, separated by commas, such as "                        \
+         "https://chat.example.org; * for any; empty: only pages of the same host")                \
+    TEXT(trusted_proxies, "trusted-proxies", "", 0, "Listening", "LIST",                           \
+         "addresses or networks (10.0.0.0/8) whose X-Forwarded-For is believed")                   \
+    NUMBER(max_connections, "max-connections", 18000, 1, 4000000, 0, "Listening", "N",             \
+           "connections at most; more are refused")                                                \
+    TEXT(node_name, "node-name", "", 0, "Node", "NAME",                                            \
+         "this node's name in logs and in welcome; empty: the host's name and the port")           \
+    NUMBER(loops, "loops", 0, 0, 64, 0, "Node", "N",                                               \
+           "threads that serve clients; 0: one for each processor")                                \
+    TEXT(redis_url, "redis-url", "", CN_SETTING_SECRET, "Bus", "URL",                              \
+         "redis://[user:pass@]host:port/db or unix:///path?db=N; empty: the in-process bus, a "    \
+         "single node")                                                                            \
+    TEXT(redis_prefix, "redis-prefix", "chatnode:", 0, "Bus", "TEXT",                              \
+         "before each key and channel in Redis")                                                   \
+    NUMBER(publish_deadline_ms, "publish-deadline", 1000, 50, 60000, 0, "Bus", "MS",               \
+           "how long a publish may wait for the bus before its error")                             \
+    NUMBER(bus_queue, "bus-queue", 65536, 16, 1000000, 0, "Bus", "N",                              \
+           "requests to the bus that may wait at once; more get `overloaded`")                     \
+    NUMBER(history_messages, "history-messages", 1000, 1, 1000000, 0, "History", "N",              \
+           "entries kept of each channel")                                                         \
+    NUMBER(history_ttl_s, "history-ttl", 86400, 1, 31536000, 0, "History", "SECONDS",              \
+           "how long a channel's entries are kept after the last one")                             \
+    NUMBER(dedupe_ttl_s, "dedupe-ttl", 300, 1, 86400, 0, "History", "SECONDS",                     \
+           "how long a repeated id is recognised")                                                 \
+    TEXT(default_room, "default-room", "lobby", 0, "Sessions", "ROOM",                             \
+         "the room of clients that name none, and of plain text")                                  \
+    NUMBER(max_message_bytes, "max-message", 65536, 64, 16777216, 0, "Sessions", "BYTES",          \
+           "a client's message at most; larger ones close with 1009")                              \
+    NUMBER(max_rooms, "max-rooms", 128, 1, 10000, 0, "Sessions", "N",                              \
+           "rooms that a session may be in")                                                       \
+    NUMBER(max_in_flight, "max-in-flight", 64, 1, 10000, 0, "Sessions", "N",                       \
+           "publishes of one session that may wait for their answer; more get `overloaded`")       \
+    NUMBER(ping_interval_ms, "ping-interval", 25000, 10, 3600000, 0, "Sessions", "MS",             \
+           "a silent session is pinged this often")                                                \
+    NUMBER(pong_timeout_ms, "pong-timeout", 8000, 10, 3600000, 0, "Sessions", "MS",                \
+           "a ping must be answered within this time")                                             \
+    NUMBER(outbox_bytes, "outbox", 262144, 4096, 67108864, 0, "Fan-out", "BYTES",                  \
+           "answers waiting for one slow session; beyond it is closed with 4001")                  \
+    NUMBER(ring_frames, "ring-frames", 256, 16, 65536, 0, "Fan-out", "N",                          \
+           "recent messages of a channel that each loop keeps for lagging and returning sessions") \
+    NUMBER(ring_bytes, "ring-bytes", 1048576, 65536, 268435456, 0, "Fan-out", "BYTES",             \
+           "the same in bytes")                                                                    \
+    NUMBER(flush_max_ms, "flush-max", 10, 0, 1000, 0, "Fan-out", "MS",                             \
+           "a busy loop gathers messages at most this long before it writes; 0: never")            \
+    NUMBER(mailbox_letters, "mailbox", 65536, 1024, 1000000, 0, "Fan-out", "N",                    \
+           "letters that may wait for one loop")                                                   \
+    NUMBER(drain_ms, "drain", 5000, 0, 600000, 0, "Node", "MS",                                    \
+           "after SIGTERM clients are sent away within this time")                                 \
+    TEXT(log_level, "log-level", "info", CN_SETTING_RELOAD, "Logging", "LEVEL",                    \
+         "error, warn, info or debug")                                                             \
+    TEXT(log_format, "log-format", "auto", 0, "Logging", "FORMAT",                                 \
+         "text, json, or auto: text on a terminal")                                                \
+    TEXT(log_file, "log-file", "", 0, "Logging", "PATH",                                           \
+         "append to this file (SIGUSR1 reopens it); empty: standard error")
+
+#endif

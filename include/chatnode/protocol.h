@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: MIT
+// The words that clients meet: error codes and close reasons, one table each. From them come the
+// wire, the metrics' labels, the SDK's constants and docs/protocol.md.
+#ifndef CHATNODE_PROTOCOL_H
+#define CHATNODE_PROTOCOL_H
+
+#include <stdbool.h>
+
+#define CN_PROTOCOL_VERSION     1
+#define CN_PROTOCOL_SUBPROTOCOL "chatnode.v1"
+
+// X(symbol, code, retry, message): what an `error` frame says. `retry` true: the same request, with
+// the same id, may succeed later.
+#define CN_PROBLEM_TABLE(X)                                                                        \
+    X(BAD_JSON, "bad_json", false, "the frame begins like a JSON object but is not valid JSON")    \
+    X(BAD_REQUEST, "bad_request", false, "a field is missing, or has a wrong type or value")       \
+    X(UNKNOWN_TYPE, "unknown_type", false, "there is no request of this type")                     \
+    X(BINARY, "binary", false, "binary frames are not understood; send text")                      \
+    X(BAD_ID, "bad_id", false, "an id is 1 to 64 of A-Z a-z 0-9 _ -")                              \
+    X(BAD_NAME, "bad_name", false, "a name is 1 to 64 of A-Z a-z 0-9 _ . : -")                     \
+    X(BAD_POSITION, "bad_position", false, "a position is a string such as 1700000000000-42")      \
+    X(NOT_JOINED, "not_joined", false, "join the room first")                                      \
+    X(TOO_MANY_ROOMS, "too_many_rooms", false, "the session is in as many rooms as it may be")     \
+    X(OVERLOADED, "overloaded", true, "too many requests are waiting; try again")                  \
+    X(UNAVAILABLE, "unavailable", true, "the bus did not answer in time; try again")               \
+    X(REFUSED, "refused", true, "the bus refused to store the message; try again later")           \
+    X(INTERNAL, "internal", true, "the server failed; try again")
+
+// X(symbol, name, close_code, text): why a session ended. `name` labels metrics and log lines,
+// `text` goes into the close frame (at most 123 bytes, RFC 6455 section 5.5). Code 0: no close
+// frame is sent. 4000-4499: reconnect and resume; 4500-4999: do not come back unchanged.
+#define CN_REASON_TABLE(X)                                                                         \
+    X(PEER, "peer", 0, "the client closed the connection")                                         \
+    X(LOST, "lost", 0, "the connection broke without a close frame")                               \
+    X(PROTOCOL, "protocol", 1002, "the client broke the WebSocket protocol")                       \
+    X(TEXT, "text", 1007, "a text frame was not UTF-8")                                            \
+    X(TOO_BIG, "too_big", 1009, "a message was larger than allowed")                               \
+    X(INTERNAL, "internal", 1011, "the server failed")                                             \
+    X(RESTART, "restart", 1012, "the node is going away, reconnect")                               \
+    X(NO_PONG, "no_pong", 4000, "no answer to a ping, reconnect and resume")                       \
+    X(SLOW, "slow", 4001, "the client reads too slowly, reconnect and resume")
+
+enum cn_problem {
+#define X(symbol, code, retry, message) CN_PROBLEM_##symbol,
+    CN_PROBLEM_TABLE(X)
+#undef X
+};
+
+enum cn_reason {
+#define X(symbol, name, close_code, text) CN_REASON_##symbol,
+    CN_REASON_TABLE(X)
+#undef X
+        CN_REASON_COUNT
+};
+
+// Static text and values of the tables. Any thread.
+const char *cn_problem_code(enum cn_problem problem);
+const char *cn_problem_message(enum cn_problem problem);
+bool cn_problem_retry(enum cn_problem problem);
+const char *cn_reason_name(enum cn_reason reason);
+const char *cn_reason_text(enum cn_reason reason);
+unsigned short cn_reason_close_code(enum cn_reason reason);
+
+#endif

@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: MIT
+// Answers of Redis as values: each is checked as if a stranger had sent it.
+#include <stdlib.h>
+#include <string.h>
+
+#include "redis_private.h"
+
+#include "chatnode/codec.h"
+
+static bool begins(const redisReply *reply, const char *code)
+{
+    size_t len = strlen(code);
+    return reply->len >= len && memcmp(reply->str, code, len) == 0;
+}
+
+static bool begins_with_one_of(const redisReply *reply, const char *const *codes, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (begins(reply, codes[i]))
+            return true;
+    }
+    return false;
+}
+
+enum cn_redis_outcome cn_redis_reply_outcome(const redisReply *reply)
+{
+    static const char *const retried[] = {"LOADING",  "MASTERDOWN",  "BUSY",     "NOAUTH",
+                                          "TRYAGAIN", "CLUSTERDOWN", "UNBLOCKED"};
+    if (reply == NULL)
+        return CN_REDIS_LOST;
+    if (reply->type != REDIS_REPLY_ERROR)
+        return CN_REDIS_DONE;
+    if (begins(reply, "NOSCRIPT"))
+        return CN_REDIS_NOSCRIPT;
+    if (begins(reply, "READONLY"))
+        return CN_REDIS_READONLY;
+    return begins_with_one_of(reply, retried, CN_COUNT(retried)) ? CN_REDIS_RETRY
+                                                                 : CN_REDIS_REFUSED;
+}
+
+static struct cn_str text_of(const redisReply *reply)
+{
+    if (reply->type != REDIS_REPLY_STRING && reply->type != REDIS_REPLY_STATUS)
+        return (struct cn_str){NULL, 0};
+    return (struct cn_str){reply->str, reply->len};
+}
+
+static bool parse_ms(struct cn_str text, int64_t *out)
+{
+    int64_t value = 0;
+    if (text.len == 0 || text.len > 18)
+        return false;
+    for (size_t i = 0; i < text.len; i++) {
+        if (text.ptr[i] < '0' || text.ptr[i] > '9')
+            return false;
+        value = value * 10 + (text.ptr[i] - '0');
+    }
+    *out = value;
+    return true;
+}
+
+enum cn_err cn_redis_reply_published(const redisReply *reply, struct cn_published *out)
+{
+    if (reply->type != REDIS_REPLY_ARRAY || reply->elements != 3)
+        return CN_INVALID;
+    struct cn_published result = {.err = CN_OK};
+    if (cn_pos_parse(text_of(reply->element[0]), &result.pos) != CN_OK ||
+        !parse_ms(text_of(reply->element[1]), &result.ts_ms) ||
+        reply->element[2]->type != REDIS_REPLY_INTEGER)
+        return CN_INVALID;
+    result.dup = reply->element[2]->integer != 0;
+    *out = result;
+    return CN_OK;
+}
+
+// Adds the entry of the pair, or counts it as bad; CN_INVALID only for a position that is none.
+static enum cn_err add_entry(const redisReply *pos, const redisReply *text, size_t entry_bytes,
+                             struct cn_redis_page *out)
+{
+    if (cn_pos_parse(text_of(pos), &out->end) != CN_OK)
+        return CN_INVALID;
+    struct cn_entry entry = {.text = text_of(text)};
+    if (cn_codec_entry_check(entry.text, entry_bytes, &entry.pos) != CN_OK ||
+        cn_pos_compare(entry.pos, out->end) != 0)
+        out->bad++;
+    else
+        out->owned[out->page.count++] = entry;
+    return CN_OK;
+}
+
+static enum cn_err add_entries(const redisReply *reply, size_t entry_bytes,
+                               struct cn_redis_page *out)
+{
+    for (size_t i = 3; i < reply->elements; i += 2) {
+        if (add_entry(reply->element[i], reply->element[i + 1], entry_bytes, out) != CN_OK)
+            return CN_INVALID;
+    }
+    return CN_OK;
+}
+
+enum cn_err cn_redis_reply_page(const redisReply *reply, size_t entry_bytes,
+                                struct cn_redis_page *out)
+{
+    if (reply->type != REDIS_REPLY_ARRAY || reply->elements < 3 || reply->elements % 2 == 0 ||
+        reply->element[0]->type != REDIS_REPLY_INTEGER ||
+        reply->element[1]->type != REDIS_REPLY_INTEGER)
+        return CN_INVALID;
+    *out = (struct cn_redis_page){.page = {.err = CN_OK}};
+    out->page.exact = reply->element[0]->integer != 0;
+    out->page.more = reply->element[1]->integer != 0;
+    if (cn_pos_parse(text_of(reply->element[2]), &out->page.tail) != CN_OK)
+        return CN_INVALID;
+    size_t count = (reply->elements - 3) / 2;
+    out->owned = count ? malloc(count * sizeof(struct cn_entry)) : NULL;
+    if (count > 0 && out->owned == NULL)
+        return CN_NOMEM;
+    out->page.entries = out->owned;
+    enum cn_err err = add_entries(reply, entry_bytes, out);
+    if (err != CN_OK)
+        cn_redis_page_fini(out);
+    return err;
+}
+
+void cn_redis_page_fini(struct cn_redis_page *page)
+{
+    free(page->owned);
+    page->owned = NULL;
+}
+
+bool cn_redis_reply_info(const redisReply *reply, const char *field, char *out, size_t size)
+{
+    struct cn_str text = text_of(reply);
+    size_t len = strlen(field);
+    while (text.len > 0) {
+        const char *end = memchr(text.ptr, '\n', text.len);
+        size_t line = end ? (size_t)(end - text.ptr) : text.len;
+        if (line > len && memcmp(text.ptr, field, len) == 0 && text.ptr[len] == ':') {
+            struct cn_str value = {text.ptr + len + 1, line - len - 1};
+            if (value.len > 0 && value.ptr[value.len - 1] == '\r')
+                value.len--;
+            return cn_str_copy(value, out, size) == CN_OK;
+        }
+        text.ptr += end ? line + 1 : line;
+        text.len -= end ? line + 1 : line;
+    }
+    return false;
+}

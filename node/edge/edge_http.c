@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: MIT
+// Plain HTTP: the chat page and the SDK from memory, and what operators may ask.
+#include <stdlib.h>
+#include <strings.h>
+
+#include "edge_private.h"
+
+enum { HEAD_BYTES = 2048, CHUNK_BYTES = 16384, ETAG_BYTES = 128 };
+
+// What is still to be written of an answer's body.
+struct cn_http_body {
+    const unsigned char *bytes;
+    size_t len;
+    size_t at;
+    struct cn_buf owned; // empty for a file from memory
+};
+
+// An answer ready to be sent.
+struct reply {
+    unsigned status;
+    const char *content_type;
+    const char *etag; // NULL: not to be cached
+    struct cn_str bytes;
+    struct cn_buf owned;
+};
+
+struct fixed_header {
+    const char *name; // with the colon, as libwebsockets wants it
+    const char *value;
+};
+
+static const struct fixed_header fixed_headers[] = {
+    {"content-security-policy:",
+     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+     "connect-src 'self' ws: wss:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"},
+    {"x-content-type-options:", "nosniff"},
+    {"referrer-policy:", "no-referrer"},
+    {"cross-origin-opener-policy:", "same-origin"},
+};
+
+// ---- Writing ----
+
+static int add_header(struct lws *wsi, const char *name, const char *value, unsigned char **at,
+                      unsigned char *end)
+{
+    return lws_add_http_header_by_name(wsi, (const unsigned char *)name,
+                                       (const unsigned char *)value, (int)strlen(value), at, end);
+}
+
+static int write_head(struct lws *wsi, const struct reply *reply, size_t len)
+{
+    unsigned char buffer[LWS_PRE + HEAD_BYTES];
+    unsigned char *start = buffer + LWS_PRE;
+    unsigned char *at = start;
+    unsigned char *end = buffer + sizeof(buffer) - 1;
+    int failed = lws_add_http_common_headers(wsi, reply->status, reply->content_type,
+                                             (lws_filepos_t)len, &at, end);
+    for (size_t i = 0; !failed && i < CN_COUNT(fixed_headers); i++)
+        failed = add_header(wsi, fixed_headers[i].name, fixed_headers[i].value, &at, end);
+    if (!failed)
+        failed = add_header(wsi, "cache-control:", reply->etag ? "no-cache" : "no-store", &at, end);
+    if (!failed && reply->etag)
+        failed = add_header(wsi, "etag:", reply->etag, &at, end);
+    return failed ? -1 : lws_finalize_write_http_header(wsi, start, &at, end);
+}
+
+static int complete(struct lws *wsi)
+{
+    return lws_http_transaction_completed(wsi) ? -1 : 0;
+}
+
+void cn_http_drop(struct cn_conn *conn)
+{
+    if (!conn)
+        return;
+    if (conn->body)
+        cn_buf_fini(&conn->body->owned);
+    free(conn->body);
+    conn->body = NULL;
+    free(conn->greeting);
+    conn->greeting = NULL;
+}
+
+int cn_http_writable(struct lws *wsi, struct cn_conn *conn)
+{
+    struct cn_http_body *body = conn->body;
+    if (!body)
+        return 0;
+    unsigned char buffer[LWS_PRE + CHUNK_BYTES];
+    size_t len = body->len - body->at < CHUNK_BYTES ? body->len - body->at : CHUNK_BYTES;
+    bool last = body->at + len == body->len;
+    memcpy(buffer + LWS_PRE, body->bytes + body->at, len);
+    if (lws_write(wsi, buffer + LWS_PRE, len, last ? LWS_WRITE_HTTP_FINAL : LWS_WRITE_HTTP) < 0)
+        return -1;
+    body->at += len;
+    if (!last) {
+        lws_callback_on_writable(wsi);
+        return 0;
+    }
+    cn_http_drop(conn);
+    return complete(wsi);
+}
+
+// Sends the head, and keeps the body for when the socket takes it. Takes reply->owned.
+static int send_reply(struct lws *wsi, struct cn_conn *conn, struct reply *reply, bool head_only)
+{
+    size_t len = reply->bytes.len;
+    struct cn_http_body *body = head_only || len == 0 ? NULL : calloc(1, sizeof(*body));
+    if (write_head(wsi, reply, len) || (!body && !head_only && len > 0)) {
+        free(body);
+        cn_buf_fini(&reply->owned);
+        return -1;
+    }
+    if (!body) {
+        cn_buf_fini(&reply->owned);
+        return complete(wsi);
+    }
+    body->bytes = (const unsigned char *)reply->bytes.ptr;
+    body->len = len;
+    body->owned = reply->owned;
+    conn->body = body;
+    lws_callback_on_writable(wsi);
+    return 0;
+}
+
+// ---- What is asked ----
+
+static bool is_unchanged(struct lws *wsi, const char *etag)
+{
+    char known[ETAG_BYTES];
+    return lws_hdr_copy(wsi, known, sizeof(known), WSI_TOKEN_HTTP_IF_NONE_MATCH) > 0 &&
+           strstr(known, etag);
+}
+
+static void find_asset(struct lws *wsi, struct cn_str path, struct reply *reply)
+{
+    const struct cn_asset *asset = cn_asset_find(path);
+    if (!asset)
+        return;
+    reply->etag = asset->etag;
+    reply->content_type = asset->content_type;
+    reply->status = is_unchanged(wsi, asset->etag) ? 304 : 200;
+    reply->bytes = (struct cn_str){(const char *)asset->bytes, asset->len};
+}
+
+static int find_answer(struct cn_hub *hub, enum cn_audience audience, struct cn_str path,
+                       struct reply *reply)
+{
+    struct cn_answer answer;
+    enum cn_err err = cn_admin_answer(hub, audience, path, &answer);
+    reply->owned = answer.body;
+    if (err == CN_OK) {
+        reply->status = (unsigned)answer.status;
+        reply->content_type = answer.content_type;
+        reply->bytes = cn_buf_str(&reply->owned);
+    }
+    return err == CN_OK || err == CN_NOTFOUND ? 0 : -1;
+}
+
+int cn_http_request(struct cn_edge_loop *loop, struct lws *wsi, struct cn_conn *conn,
+                    struct cn_str path)
+{
+    bool head_only = lws_hdr_total_length(wsi, WSI_TOKEN_HEAD_URI) > 0;
+    if (!head_only && lws_hdr_total_length(wsi, WSI_TOKEN_GET_URI) <= 0) {
+        // A body may follow, which nobody wants to read.
+        (void)lws_return_http_status(wsi, 405, NULL);
+        return -1;
+    }
+    enum cn_audience audience = cn_edge_audience(wsi);
+    struct reply reply = {.status = 404,
+                          .content_type = "text/plain; charset=utf-8",
+                          .bytes = CN_STR_LITERAL("not found\n")};
+    if (find_answer(loop->edge->hub, audience, path, &reply)) {
+        cn_buf_fini(&reply.owned);
+        return -1;
+    }
+    if (reply.status == 404 && audience == CN_AUDIENCE_PUBLIC)
+        find_asset(wsi, path, &reply);
+    // 304 names the length of what it leaves out (RFC 9110 section 8.6).
+    return send_reply(wsi, conn, &reply, head_only || reply.status == 304);
+}

@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: MIT
+// What the files of the edge share: the structs of edge, loop and connection. libwebsockets is used
+// in this folder only.
+#ifndef CHATNODE_EDGE_PRIVATE_H
+#define CHATNODE_EDGE_PRIVATE_H
+
+#include <libwebsockets.h>
+#include <netinet/in.h>
+#include <semaphore.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+
+#include "chatnode/admin.h"
+#include "chatnode/buf.h"
+#include "chatnode/config.h"
+#include "chatnode/edge.h"
+#include "chatnode/hub.h"
+#include "chatnode/list.h"
+#include "chatnode/loop.h"
+#include "chatnode/metrics_table.h"
+#include "chatnode/protocol.h"
+#include "chatnode/session.h"
+#include "chatnode/thread.h"
+#include "chatnode/web.h"
+
+enum { CN_ADDRESS_BYTES = 64 };
+
+// ---- edge_peer.c: whom to believe about a client's address ----
+
+struct cn_network {
+    struct in6_addr address; // an IPv4 address is mapped
+    unsigned prefix_bits;    // of the mapped form, 0 to 128
+};
+
+struct cn_networks {
+    struct cn_network *all;
+    size_t count;
+};
+
+// Reads "10.0.0.0/8, ::1, 127.0.0.1". CN_INVALID, CN_NOMEM. Free with cn_networks_fini.
+CN_MUSTCHECK enum cn_err cn_networks_parse(const char *list, struct cn_networks *out);
+void cn_networks_fini(struct cn_networks *networks);
+
+// True when the address, as text, is in one of the networks.
+bool cn_networks_have(const struct cn_networks *networks, const char *address);
+
+// The client's address: the socket's, or, where that is trusted, the right-most address of
+// `forwarded_for` (X-Forwarded-For) that is not.
+void cn_peer_address(const struct cn_networks *trusted, const char *socket_address,
+                     char *forwarded_for, char out[CN_ADDRESS_BYTES]);
+
+// ---- edge_loop.c ----
+
+struct cn_edge_loop {
+    // Constant once the thread runs.
+    struct cn_edge *edge;
+    struct cn_loop *hub_loop;
+    struct cn_thread thread;
+    struct lws_context *context;
+    struct lws_vhost *vhost;
+    sem_t ready; // posted once the context is made, or has failed
+    sem_t leave; // posted once nobody will wake the loop any more: the context may go
+    // Any thread.
+    atomic_bool stopping;
+    // The loop's thread.
+    struct cn_link closing; // connections that their sessions want closed
+    int64_t finish_ms;      // when the sockets that are left are closed; 0: not stopping
+    bool left;              // and when they have been
+    lws_sorted_usec_list_t turn_timer;
+    lws_sorted_usec_list_t tick_timer;
+};
+
+// Starts the thread and waits until its context is made. CN_SYSTEM.
+CN_MUSTCHECK enum cn_err cn_edge_loop_start(struct cn_edge_loop *loop);
+
+// Ends the thread, closing its sockets; legal on one that never started.
+void cn_edge_loop_stop(struct cn_edge_loop *loop);
+
+// Gives a connected socket to the loop; main thread. The loop closes it if it cannot adopt it.
+void cn_edge_loop_adopt(struct cn_edge_loop *loop, int fd, enum cn_audience audience);
+
+// Makes the loop take a turn. Any thread.
+void cn_edge_loop_wake(struct cn_edge_loop *loop);
+
+// One turn; from LWS_CALLBACK_EVENT_WAIT_CANCELLED. The loop's thread.
+void cn_edge_loop_turn(struct cn_edge_loop *loop);
+
+// The listener that the connection came in by.
+enum cn_audience cn_edge_audience(struct lws *wsi);
+
+// The protocols' table for a context.
+const struct lws_protocols *cn_edge_protocols(void);
+
+// ---- edge.c ----
+
+struct cn_edge {
+    // Constant after cn_edge_new.
+    const struct cn_config *config;
+    struct cn_reactor *reactor;
+    struct cn_hub *hub;
+    struct cn_networks trusted;
+    struct cn_edge_loop *loops;
+    unsigned loop_count;
+    // Any thread.
+    atomic_size_t connections; // open sockets
+    // Main thread.
+    struct cn_listener *public_listener;
+    struct cn_listener *internal_listener;
+    unsigned next_loop;
+    int64_t said_full_ms; // when the log last told that connections are refused
+};
+
+// ---- edge_accept.c ----
+
+// Opens both listeners. CN_SYSTEM, CN_INVALID: logged. Main thread.
+CN_MUSTCHECK enum cn_err cn_edge_listen(struct cn_edge *edge);
+
+// ---- edge_ws.c: a connection ----
+
+struct cn_greeting;
+struct cn_http_body;
+
+// libwebsockets' user data of a connection, zeroed by it. The loop's thread.
+struct cn_conn {
+    struct cn_sink sink; // first: a session's way to this socket
+    struct lws *wsi;
+    struct cn_edge_loop *loop;
+    struct cn_session *session;   // NULL before the handshake and after the end
+    struct cn_greeting *greeting; // between the handshake's check and its end
+    struct cn_http_body *body;    // of the answer to a plain request, while it is written
+    struct cn_buf partial;        // of a message that came in parts
+    struct cn_link closing;       // in the loop's list
+    enum cn_reason reason;        // to close for
+};
+
+void cn_ws_open(struct cn_conn *conn, struct lws *wsi);
+int cn_ws_receive(struct cn_conn *conn, const char *bytes, size_t len);
+void cn_ws_writable(struct cn_conn *conn);
+void cn_ws_pong(struct cn_conn *conn);
+void cn_ws_peer_closes(struct cn_conn *conn, const unsigned char *payload, size_t len);
+void cn_ws_gone(struct cn_conn *conn);
+
+// Closes the connections that their sessions want closed.
+void cn_ws_close_wanted(struct cn_edge_loop *loop);
+
+// ---- edge_handshake.c ----
+
+// What the handshake said, kept until the socket is a WebSocket. Free with free(3).
+struct cn_greeting {
+    struct cn_hello hello; // points into this struct
+    char user[CN_NAME_MAX + 1];
+    char room[CN_NAME_MAX + 1];
+    char address[CN_ADDRESS_BYTES];
+};
+
+// Checks a request to upgrade (RFC 6455 section 4.2.1 and more, see docs/protocol.md). 0: good.
+// Else libwebsockets' return value after the refusal was sent.
+int cn_handshake_check(struct cn_edge_loop *loop, struct lws *wsi);
+
+// Keeps what a good request said in conn->greeting; 0, or -1 to hang up.
+int cn_handshake_greet(struct cn_edge_loop *loop, struct lws *wsi, struct cn_conn *conn);
+
+// ---- edge_http.c ----
+
+// Answers a plain request; what libwebsockets' callback returns.
+int cn_http_request(struct cn_edge_loop *loop, struct lws *wsi, struct cn_conn *conn,
+                    struct cn_str path);
+int cn_http_writable(struct lws *wsi, struct cn_conn *conn);
+void cn_http_drop(struct cn_conn *conn);
+
+#endif

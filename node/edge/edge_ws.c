@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: MIT
+// A WebSocket connection: from libwebsockets' events to the session, and the session's sink. Every
+// byte of an established WebSocket goes out through the one lws_write of `sink_write`.
+#include <stdlib.h>
+
+#include "edge_private.h"
+
+// ---- The sink ----
+
+static bool sink_write(struct cn_sink *sink, const unsigned char *bytes, size_t len)
+{
+    struct cn_conn *conn = CN_CONTAINER(sink, struct cn_conn, sink);
+    // RAW: the frames have their headers. The library writes through a pointer that is not const
+    // but changes nothing on this way. What the socket does not take it keeps, and sends before
+    // WRITEABLE comes. A broken socket is told by CLOSED later; until then it counts as full.
+    int sent = lws_write(conn->wsi, (unsigned char *)(uintptr_t)bytes, len, LWS_WRITE_RAW);
+    if (sent >= 0 && !lws_partial_buffered(conn->wsi))
+        return true;
+    if (sent >= 0)
+        lws_callback_on_writable(conn->wsi);
+    return false;
+}
+
+// Closing happens in the loop's turn, as it must not happen in a callback of the connection's own.
+static void sink_close(struct cn_sink *sink, enum cn_reason reason)
+{
+    struct cn_conn *conn = CN_CONTAINER(sink, struct cn_conn, sink);
+    conn->reason = reason;
+    cn_list_push_back(&conn->loop->closing, &conn->closing);
+    cn_edge_loop_wake(conn->loop);
+}
+
+static const struct cn_sink_ops sink_ops = {.write = sink_write, .close = sink_close};
+
+static void set_close_reason(struct cn_conn *conn, enum cn_reason reason)
+{
+    const char *text = cn_reason_text(reason);
+    lws_close_reason(conn->wsi, (enum lws_close_status)cn_reason_close_code(reason),
+                     (unsigned char *)(uintptr_t)text, strlen(text));
+}
+
+void cn_ws_close_wanted(struct cn_edge_loop *loop)
+{
+    struct cn_link *link;
+    while ((link = cn_list_pop_front(&loop->closing))) {
+        struct cn_conn *conn = CN_CONTAINER(link, struct cn_conn, closing);
+        set_close_reason(conn, conn->reason);
+        lws_set_timeout(conn->wsi, PENDING_TIMEOUT_USER_OK, LWS_TO_KILL_SYNC);
+    }
+}
+
+// ---- Events ----
+
+void cn_ws_open(struct cn_conn *conn, struct lws *wsi)
+{
+    struct cn_greeting *greeting = conn->greeting;
+    conn->greeting = NULL;
+    conn->sink.ops = &sink_ops;
+    conn->wsi = wsi;
+    conn->loop = lws_context_user(lws_get_context(wsi));
+    cn_list_init(&conn->closing);
+    cn_buf_init(&conn->partial, (size_t)conn->loop->edge->config->max_message_bytes);
+    CN_ASSERT(greeting);
+    if (cn_session_new(conn->loop->hub_loop, &conn->sink, &greeting->hello, &conn->session))
+        sink_close(&conn->sink, CN_REASON_INTERNAL);
+    free(greeting);
+}
+
+// The session ends with its socket.
+static void let_go(struct cn_conn *conn, enum cn_reason reason)
+{
+    struct cn_session *session = conn->session;
+    conn->session = NULL;
+    cn_buf_fini(&conn->partial);
+    if (session)
+        cn_session_detach(session, reason);
+}
+
+static int refuse_message(struct cn_conn *conn, enum cn_reason reason)
+{
+    set_close_reason(conn, reason);
+    let_go(conn, reason);
+    return -1;
+}
+
+static void pass_on(struct cn_conn *conn, struct cn_str message)
+{
+    if (lws_frame_is_binary(conn->wsi))
+        cn_session_receive_binary(conn->session);
+    else
+        cn_session_receive(conn->session, message);
+}
+
+int cn_ws_receive(struct cn_conn *conn, const char *bytes, size_t len)
+{
+    if (!conn->session)
+        return 0;
+    bool first = lws_is_first_fragment(conn->wsi) && conn->partial.len == 0;
+    bool final = lws_is_final_fragment(conn->wsi);
+    if (len > conn->partial.max_bytes - conn->partial.len)
+        return refuse_message(conn, CN_REASON_TOO_BIG);
+    if (first && final) {
+        pass_on(conn, (struct cn_str){bytes, len});
+        return 0;
+    }
+    if (cn_buf_append(&conn->partial, bytes, len))
+        return refuse_message(conn, CN_REASON_INTERNAL);
+    if (!final)
+        return 0;
+    pass_on(conn, cn_buf_str(&conn->partial));
+    cn_buf_reset(&conn->partial, 0);
+    return 0;
+}
+
+void cn_ws_writable(struct cn_conn *conn)
+{
+    if (conn->session)
+        cn_session_writable(conn->session);
+}
+
+void cn_ws_pong(struct cn_conn *conn)
+{
+    if (conn->session)
+        cn_session_alive(conn->session);
+}
+
+static enum cn_reason reason_of_code(const unsigned char *payload, size_t len, enum cn_reason other)
+{
+    if (len < 2)
+        return other;
+    unsigned code = (unsigned)payload[0] << 8 | payload[1];
+    if (code == LWS_CLOSE_STATUS_PROTOCOL_ERR)
+        return CN_REASON_PROTOCOL;
+    return code == LWS_CLOSE_STATUS_INVALID_PAYLOAD ? CN_REASON_TEXT : other;
+}
+
+void cn_ws_peer_closes(struct cn_conn *conn, const unsigned char *payload, size_t len)
+{
+    (void)payload;
+    (void)len;
+    cn_list_remove(&conn->closing);
+    let_go(conn, CN_REASON_PEER);
+}
+
+void cn_ws_gone(struct cn_conn *conn)
+{
+    cn_http_drop(conn); // it may have died between the handshake's check and its end
+    if (!conn || !conn->wsi)
+        return;
+    // What the library is about to close for, if it found fault with the client itself.
+    int len = lws_get_close_length(conn->wsi);
+    const unsigned char *payload = lws_get_close_payload(conn->wsi);
+    cn_list_remove(&conn->closing);
+    let_go(conn, reason_of_code(payload, len > 0 ? (size_t)len : 0, CN_REASON_LOST));
+}

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: MIT
+// The way in: from a client's frame to its command, and on to the bus.
+//
+//   the edge      cn_ws_receive            reassembles, bounds
+//   cn_session_receive                     counts, notes the sign of life
+//   cn_dispatch                            one parse; the table below
+//     cmd_message, cmd_direct              the entry's body is made once
+//       cn_publish_send                    a letter to main
+//   main's turn   cn_hub_turn
+//       cn_bus_publish_take                deduplicated, appended, published in one step
+//       on_published (publish.c)           the answer goes back by letter
+//   loop's turn   read_reply (publish.c)   ack or error to the sender
+//   What the bus publishes comes back by cn_channel_on_entry: see fanout.c.
+#include "chatnode/codec.h"
+#include "hub_private.h"
+
+typedef void command(struct cn_session *session, const struct cn_request *request);
+
+static command *const commands[CN_REQUEST_COUNT] = {
+    [CN_REQUEST_MESSAGE] = cmd_message, [CN_REQUEST_DIRECT] = cmd_direct,
+    [CN_REQUEST_JOIN] = cmd_join,       [CN_REQUEST_LEAVE] = cmd_leave,
+    [CN_REQUEST_HISTORY] = cmd_history, [CN_REQUEST_PING] = cmd_ping,
+};
+
+void cn_dispatch(struct cn_session *session, struct cn_str text)
+{
+    struct cn_request request = {0};
+    enum cn_problem problem = CN_PROBLEM_INTERNAL;
+    enum cn_err err = cn_request_decode(text, &request, &problem);
+    if (err == CN_OK)
+        commands[request.type](session, &request);
+    else
+        cn_session_problem(session, err == CN_INVALID ? problem : CN_PROBLEM_INTERNAL, request.id);
+    cn_request_fini(&request);
+}
+
+struct cn_channel_name cn_request_room(const struct cn_session *session,
+                                       const struct cn_request *request)
+{
+    struct cn_str room = request->room;
+    if (!room.ptr)
+        room = cn_str_of(session->loop->hub->config->default_room);
+    struct cn_channel_name name;
+    enum cn_err err = cn_channel_name_make(CN_CHANNEL_ROOM, room, &name);
+    CN_ASSERT(err == CN_OK);
+    return name;
+}
+
+enum cn_problem cn_problem_of(enum cn_err err)
+{
+    if (err == CN_FULL)
+        return CN_PROBLEM_OVERLOADED;
+    if (err == CN_REFUSED)
+        return CN_PROBLEM_REFUSED;
+    return err == CN_UNAVAILABLE ? CN_PROBLEM_UNAVAILABLE : CN_PROBLEM_INTERNAL;
+}

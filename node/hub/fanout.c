@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: MIT
+// The fan-out: from the bus's entry to every member's socket, with nothing allocated, parsed,
+// copied or locked per receiver.
+//
+//   the bus       cn_channel_on_entry   one frame for all receivers, a letter to each loop with
+//                                       members (a loop is woken only when its mailbox was empty)
+//   loop's turn   cn_loop_turn          reads all letters
+//                 cn_fanout_append      the frame goes into the feed's ring
+//                 cn_fanout_flush       paced: a busy loop lets frames gather
+//                 pass                  joins the new frames once: the span
+//                 give                  one write of the span to each member that keeps up
+//                 cn_session_write      -> the sink -> the socket
+//   full socket   cn_fanout_lag         the member is only marked, with its position
+//   writable      cn_session_writable   -> cn_fanout_serve: on from the ring, or, fallen off it,
+//                                       from the log (cn_recovery_fall)
+#include <stdlib.h>
+
+#include "chatnode/clock.h"
+#include "hub_private.h"
+
+// Members served before the loop looks after pings, accepts and other sockets again.
+enum { SLICE_MEMBERS = 2000 };
+
+// ---- Members that keep up ----
+
+// Gives the span of the pass under way to one member; true when it was written.
+static bool give(struct cn_feed *feed, struct cn_member *member, struct cn_str span)
+{
+    if (member->state != CN_MEMBER_LIVE || member->next >= feed->pass_end)
+        return false;
+    // One that joined in the midst of the span, or is behind already, is served on its own.
+    bool keeps_up = member->next == feed->flushed;
+    if (keeps_up)
+        member->pos = feed->flushed_pos;
+    if (!keeps_up || !cn_session_flush(member->session)) {
+        cn_fanout_lag(member);
+        return false;
+    }
+    member->next = feed->pass_end;
+    cn_session_write(member->session, span);
+    return true;
+}
+
+// Goes on with the pass under way, or begins one, for at most `limit` members; true when every
+// member has been met.
+static bool pass(struct cn_loop *loop, struct cn_feed *feed, uint32_t limit)
+{
+    bool begins = feed->pass_end == feed->flushed;
+    struct cn_span span = {.pos = feed->flushed_pos};
+    cn_ring_span(&feed->ring, feed->flushed, begins ? feed->ring.next : feed->pass_end, &loop->span,
+                 &span);
+    feed->pass_end = span.end;
+    uint32_t stop = feed->count - feed->cursor > limit ? feed->cursor + limit : feed->count;
+    int64_t written = 0;
+    for (; feed->cursor < stop; feed->cursor++)
+        written += give(feed, feed->members[feed->cursor], span.bytes);
+    cn_metrics_add(CN_M_DELIVERED, written * (int64_t)(span.end - feed->flushed));
+    if (feed->cursor < feed->count)
+        return false;
+    cn_metrics_add(CN_M_FLUSHES, 1);
+    feed->cursor = 0;
+    feed->flushed = feed->pass_end;
+    feed->flushed_pos = span.pos;
+    return true;
+}
+
+static bool is_flushed(const struct cn_feed *feed)
+{
+    return feed->flushed == feed->ring.next;
+}
+
+static void flush_all(struct cn_loop *loop, struct cn_feed *feed)
+{
+    while (!is_flushed(feed))
+        (void)pass(loop, feed, UINT32_MAX);
+    cn_list_remove(&feed->pending);
+}
+
+// Serves at most SLICE_MEMBERS members; true when nothing is pending.
+static bool flush_slice(struct cn_loop *loop)
+{
+    uint32_t served = 0;
+    while (!cn_list_is_empty(&loop->pending)) {
+        struct cn_feed *feed = CN_CONTAINER(loop->pending.next, struct cn_feed, pending);
+        if (is_flushed(feed)) {
+            cn_list_remove(&feed->pending);
+            continue;
+        }
+        if (served >= SLICE_MEMBERS)
+            return false;
+        served += feed->count + 1;
+        (void)pass(loop, feed, SLICE_MEMBERS);
+        // The next feed's turn: a busy one must not keep the others waiting.
+        cn_list_remove(&feed->pending);
+        cn_list_push_back(&loop->pending, &feed->pending);
+    }
+    return true;
+}
+
+int64_t cn_fanout_flush(struct cn_loop *loop)
+{
+    if (cn_list_is_empty(&loop->pending))
+        return -1;
+    int64_t begin_us = cn_clock_us();
+    if (begin_us < loop->flush_after_us)
+        return (loop->flush_after_us - begin_us + 999) / 1000;
+    bool done = flush_slice(loop);
+    int64_t end_us = cn_clock_us();
+    loop->flush_spent_us += end_us - begin_us;
+    if (!done)
+        return 0;
+    int64_t max_us = loop->hub->config->flush_max_ms * 1000;
+    loop->flush_after_us = end_us + (loop->flush_spent_us < max_us ? loop->flush_spent_us : max_us);
+    loop->flush_spent_us = 0;
+    return -1;
+}
+
+// ---- What comes into a feed ----
+
+void cn_fanout_append(struct cn_loop *loop, struct cn_feed *feed, struct cn_frame *frame)
+{
+    // Nothing may be evicted that members who keep up have not got.
+    if (cn_ring_first_with(&feed->ring, frame->len) > feed->flushed)
+        flush_all(loop, feed);
+    if (cn_ring_append(&feed->ring, frame)) {
+        cn_fanout_skip(loop, feed, cn_pos_is_zero(frame->pos) ? feed->tail : frame->pos);
+        return;
+    }
+    if (!cn_pos_is_zero(frame->pos))
+        feed->tail = frame->pos;
+    if (!cn_list_is_linked(&feed->pending))
+        cn_list_push_back(&loop->pending, &feed->pending);
+    cn_recovery_level(feed);
+}
+
+// Empties the ring; the channel goes on after `tail`.
+static void restart(struct cn_loop *loop, struct cn_feed *feed, struct cn_pos tail)
+{
+    flush_all(loop, feed);
+    cn_ring_skip(&feed->ring, tail);
+    feed->flushed = feed->pass_end = feed->ring.next;
+    feed->cursor = 0;
+}
+
+void cn_fanout_skip(struct cn_loop *loop, struct cn_feed *feed, struct cn_pos tail)
+{
+    restart(loop, feed, tail);
+    for (uint32_t i = 0; i < feed->count; i++) {
+        struct cn_member *member = feed->members[i];
+        if (member->state != CN_MEMBER_LIVE)
+            continue;
+        if (!cn_list_is_linked(&member->lagging))
+            member->pos = feed->flushed_pos;
+        cn_fanout_lag(member);
+    }
+    feed->tail = feed->flushed_pos = tail;
+    cn_recovery_level(feed);
+}
+
+void cn_fanout_reset(struct cn_loop *loop, struct cn_feed *feed, struct cn_pos tail,
+                     struct cn_frame *gap)
+{
+    restart(loop, feed, tail);
+    for (uint32_t i = 0; i < feed->count; i++)
+        if (!cn_list_is_linked(&feed->members[i]->lagging))
+            feed->members[i]->next = feed->ring.next;
+    feed->tail = feed->flushed_pos = tail;
+    cn_fanout_append(loop, feed, gap);
+}
+
+// ---- Members that are behind ----
+
+void cn_fanout_lag(struct cn_member *member)
+{
+    if (!cn_list_is_linked(&member->lagging)) {
+        cn_list_push_back(&member->session->lagging, &member->lagging);
+        cn_metrics_add(CN_M_LAGGED, 1);
+    }
+    cn_session_mark(member->session);
+}
+
+// Takes one step: writes something, or finds that there is nothing to write now.
+static void step(struct cn_member *member)
+{
+    struct cn_ring *ring = &member->feed->ring;
+    if (member->state == CN_MEMBER_REPLAYING) {
+        cn_recovery_serve(member);
+    } else if (member->next < ring->first) {
+        cn_list_remove(&member->lagging);
+        cn_recovery_fall(member);
+    } else if (member->next == ring->next) {
+        cn_list_remove(&member->lagging);
+    } else {
+        struct cn_span span = {.pos = member->pos};
+        cn_ring_span(ring, member->next, ring->next, &member->session->loop->behind, &span);
+        cn_metrics_add(CN_M_DELIVERED, (int64_t)(span.end - member->next));
+        member->next = span.end;
+        member->pos = span.pos;
+        cn_session_write(member->session, span.bytes);
+    }
+}
+
+void cn_fanout_serve(struct cn_session *session)
+{
+    while (session->state == CN_SESSION_OPEN && !session->choked &&
+           !cn_list_is_empty(&session->lagging))
+        step(CN_CONTAINER(session->lagging.next, struct cn_member, lagging));
+}

@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: MIT
+// The hub: builds the parts and carries letters between the loops and the bus.
+#include "chatnode/hub.h"
+
+#include <stdlib.h>
+#include <sys/random.h>
+
+#include "chatnode/clock.h"
+#include "chatnode/log.h"
+#include "hub_private.h"
+
+enum { ENTRY_OVERHEAD_BYTES = 1024, HELD_MESSAGES = 1024, WATCHDOG_MS = 3000 };
+
+// ---- What the bus tells of itself ----
+
+static void on_state(void *arg, enum cn_bus_state state, const char *why)
+{
+    struct cn_hub *hub = arg;
+    bool up = state == CN_BUS_UP;
+    if (atomic_exchange(&hub->bus_up, up) == up)
+        return;
+    cn_metrics_add(CN_M_BUS_UP, up ? 1 : -1);
+    if (up)
+        CN_LOG(INFO, "bus.up", "the bus is up", CN_F_STR("bus", cn_bus_name(hub->bus)));
+    else
+        CN_LOG(WARN, "bus.down", "the bus is down; publishes get a retryable error",
+               CN_F_STR("why", why));
+}
+
+static void on_fatal(void *arg, const char *why)
+{
+    struct cn_hub *hub = arg;
+    hub->on_fatal(hub->arg, why);
+}
+
+static enum cn_err make_bus(struct cn_hub *hub, const char **why)
+{
+    const struct cn_config *config = hub->config;
+    const struct cn_bus_options options = {
+        .url = config->redis_url,
+        .prefix = config->redis_prefix,
+        .node = hub->node_name,
+        .history_messages = (size_t)config->history_messages,
+        .history_ttl_s = config->history_ttl_s,
+        .dedupe_ttl_s = config->dedupe_ttl_s,
+        .watchdog_ms = WATCHDOG_MS,
+        .queue = (size_t)config->bus_queue,
+        // JSON may need six bytes for one of a message's.
+        .entry_bytes = (size_t)config->max_message_bytes * 6 + ENTRY_OVERHEAD_BYTES,
+        .held_messages = HELD_MESSAGES,
+    };
+    const struct cn_bus_events events = {
+        .arg = hub,
+        .on_open = cn_channel_on_open,
+        .on_entry = cn_channel_on_entry,
+        .on_reset = cn_channel_on_reset,
+        .on_state = on_state,
+        .on_fatal = on_fatal,
+    };
+    return cn_bus_new(hub->reactor, &options, &events, &hub->bus, why);
+}
+
+// ---- Life ----
+
+static void wake_main(void *arg)
+{
+    cn_reactor_wake(arg);
+}
+
+static enum cn_err make_loops(struct cn_hub *hub)
+{
+    hub->loops = calloc(hub->loop_count, sizeof(struct cn_loop *));
+    if (!hub->loops)
+        return CN_NOMEM;
+    for (unsigned i = 0; i < hub->loop_count; i++) {
+        hub->loops[i] = cn_loop_new(hub, i);
+        if (!hub->loops[i])
+            return CN_NOMEM;
+    }
+    return CN_OK;
+}
+
+enum cn_err cn_hub_new(const struct cn_hub_parts *parts, struct cn_hub **out, const char **why)
+{
+    CN_ASSERT(parts->loops >= 1 && parts->loops <= 64);
+    *why = "out of memory";
+    struct cn_hub *hub = calloc(1, sizeof(*hub));
+    if (!hub)
+        return CN_NOMEM;
+    hub->config = parts->config;
+    hub->reactor = parts->reactor;
+    hub->node_name = parts->node_name;
+    hub->loop_count = parts->loops;
+    hub->on_fatal = parts->on_fatal;
+    hub->arg = parts->arg;
+    hub->started_ms = cn_clock_ms();
+    if (getrandom(&hub->nonce, sizeof(hub->nonce), 0) != sizeof(hub->nonce)) {
+        *why = "no randomness";
+        free(hub);
+        return CN_SYSTEM;
+    }
+    cn_hash_init(&hub->channels);
+    cn_list_init(&hub->missed);
+    cn_mailbox_init(&hub->asks, (size_t)hub->config->bus_queue, wake_main, hub->reactor);
+
+    hub->registry = cn_registry_new();
+    enum cn_err err = hub->registry ? make_loops(hub) : CN_NOMEM;
+    if (!err)
+        err = cn_timer_new(hub->reactor, cn_channel_retry_missed, hub, &hub->missed_timer);
+    if (!err)
+        err = make_bus(hub, why);
+    if (err) {
+        cn_hub_free(hub);
+        return err;
+    }
+    *out = hub;
+    return CN_OK;
+}
+
+enum cn_err cn_hub_start(struct cn_hub *hub)
+{
+    return cn_bus_start(hub->bus);
+}
+
+void cn_hub_free(struct cn_hub *hub)
+{
+    if (!hub)
+        return;
+    cn_mailbox_close(&hub->asks);
+    cn_bus_free(hub->bus);
+    cn_mailbox_fini(&hub->asks);
+    cn_channels_free(hub);
+    cn_timer_free(hub->missed_timer);
+    for (unsigned i = 0; hub->loops && i < hub->loop_count; i++)
+        cn_loop_free(hub->loops[i]);
+    free(hub->loops);
+    cn_registry_free(hub->registry);
+    free(hub);
+}
+
+// ---- Letters ----
+
+void cn_hub_post(struct cn_hub *hub, uint64_t session, struct cn_letter *letter)
+{
+    unsigned index;
+    if (cn_registry_find_loop(hub->registry, session, &index))
+        letter->mail.free(&letter->mail);
+    else
+        cn_loop_post_always(hub->loops[index], letter);
+}
+
+enum cn_err cn_hub_ask(struct cn_session *session, struct cn_ask *ask)
+{
+    enum cn_err err = cn_mailbox_put(&session->loop->hub->asks, &ask->mail);
+    if (err) {
+        cn_metrics_add(CN_M_MAILBOX_FULL_MAIN, 1);
+        ask->mail.free(&ask->mail);
+        return err;
+    }
+    session->in_flight++;
+    return CN_OK;
+}
+
+void cn_hub_turn(struct cn_hub *hub)
+{
+    struct cn_mail *mail = cn_mailbox_take_all(&hub->asks);
+    while (mail) {
+        struct cn_mail *next = mail->next;
+        struct cn_ask *ask = CN_CONTAINER(mail, struct cn_ask, mail);
+        ask->read(ask, hub);
+        mail = next;
+    }
+}
+
+struct cn_loop *cn_hub_loop(struct cn_hub *hub, unsigned index)
+{
+    CN_ASSERT(index < hub->loop_count);
+    return hub->loops[index];
+}
+
+unsigned cn_hub_loops(const struct cn_hub *hub)
+{
+    return hub->loop_count;
+}
+
+struct cn_registry *cn_hub_registry(struct cn_hub *hub)
+{
+    return hub->registry;
+}
+
+void cn_hub_set_draining(struct cn_hub *hub)
+{
+    atomic_store(&hub->draining, true);
+}
+
+bool cn_hub_is_draining(const struct cn_hub *hub)
+{
+    return atomic_load(&hub->draining);
+}
+
+size_t cn_hub_pending(const struct cn_hub *hub)
+{
+    return cn_bus_pending(hub->bus);
+}

@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: MIT
+// What the files of the hub share: the hub itself, and the ways between its parts.
+#ifndef CHATNODE_HUB_PRIVATE_H
+#define CHATNODE_HUB_PRIVATE_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "chatnode/bus.h"
+#include "chatnode/codec.h"
+#include "chatnode/config.h"
+#include "chatnode/feed.h"
+#include "chatnode/hash.h"
+#include "chatnode/hub.h"
+#include "chatnode/list.h"
+#include "chatnode/loop.h"
+#include "chatnode/mailbox.h"
+#include "chatnode/metrics_table.h"
+#include "chatnode/reactor.h"
+#include "chatnode/registry.h"
+#include "chatnode/session.h"
+
+#include "session_private.h"
+
+// ---- hub.c ----
+
+struct cn_hub {
+    // Constant after cn_hub_new; any thread.
+    const struct cn_config *config;
+    struct cn_reactor *reactor;
+    const char *node_name;
+    struct cn_registry *registry;
+    struct cn_loop **loops;
+    unsigned loop_count;
+    void (*on_fatal)(void *arg, const char *why);
+    void *arg;
+    int64_t started_ms;
+    uint64_t nonce; // of this run, in the ids that the node makes up
+    // Any thread.
+    struct cn_mailbox asks; // of struct cn_ask; main reads
+    atomic_bool draining;
+    atomic_bool bus_up;
+    // Main thread.
+    struct cn_bus *bus;
+    struct cn_hash channels; // of struct cn_channel
+    struct cn_link missed;   // channels whose entries found a full mailbox
+    struct cn_timer *missed_timer;
+};
+
+// What a loop asks of main. `read` runs on the main thread and disposes of it.
+struct cn_ask {
+    struct cn_mail mail;
+    void (*read)(struct cn_ask *ask, struct cn_hub *hub);
+};
+
+// Puts an ask of the session into main's mailbox, or disposes of it; loop's thread. CN_FULL.
+CN_MUSTCHECK enum cn_err cn_hub_ask(struct cn_session *session, struct cn_ask *ask);
+
+// Posts a letter to the session's loop; frees it when the session has ended. Main thread.
+void cn_hub_post(struct cn_hub *hub, uint64_t session, struct cn_letter *letter);
+
+// ---- channel.c: main's table of the channels that its loops have members in; main thread ----
+
+// Asks main to let loop `index` follow the channel, or not to; from a loop's thread. CN_NOMEM.
+enum cn_follow {
+    CN_FOLLOW,          // bounded by the number of sessions
+    CN_FOLLOW_IF_ROOM,  // at a client's will: CN_FULL when main has too much to do
+    CN_FOLLOW_NO_LONGER // bounded by the number of follows
+};
+CN_MUSTCHECK enum cn_err cn_channel_ask(struct cn_hub *hub, const struct cn_channel_name *name,
+                                        unsigned index, enum cn_follow how);
+
+// What the bus tells, passed on to the loops; the functions of struct cn_bus_events.
+void cn_channel_on_open(void *arg, const struct cn_channel_name *name, struct cn_pos tail);
+void cn_channel_on_entry(void *arg, const struct cn_channel_name *name, struct cn_pos pos,
+                         struct cn_str text);
+void cn_channel_on_reset(void *arg, const struct cn_channel_name *name, struct cn_pos tail);
+
+// Tells loops that had no room what they missed; the hub's timer.
+void cn_channel_retry_missed(void *arg);
+
+// Frees the table.
+void cn_channels_free(struct cn_hub *hub);
+
+// ---- publish.c and page.c: publishes and reads, from a loop to the bus and back ----
+
+// Sends a publish of `session` to the bus: `leg` says what it is part of. The answer comes as ack
+// or error. CN_FULL: too much waits already; CN_NOMEM. Loop's thread.
+enum cn_publish_leg { CN_LEG_ROOM, CN_LEG_RECIPIENT, CN_LEG_SENDER };
+CN_MUSTCHECK enum cn_err cn_publish_send(struct cn_session *session,
+                                         const struct cn_channel_name *channel,
+                                         const struct cn_request *request, struct cn_str body,
+                                         enum cn_publish_leg leg);
+
+// A read of the log for a member's recovery or a history request; copied.
+struct cn_read_order {
+    struct cn_channel_name channel;
+    enum cn_read_kind kind;
+    struct cn_pos from;
+    unsigned limit;
+    int token;        // the recovery's; 0 for a history request
+    struct cn_str id; // of the history request
+};
+
+// Sends it; the answer comes to cn_recovery_on_page or cn_history_on_page. As cn_publish_send.
+CN_MUSTCHECK enum cn_err cn_read_send(struct cn_session *session,
+                                      const struct cn_read_order *order);
+
+// The answer to a read, on the loop's thread; owned by the letter that carries it.
+struct cn_page_copy {
+    struct cn_channel_name channel;
+    enum cn_err err;
+    enum cn_read_kind kind;
+    bool exact;
+    bool more;
+    int token;
+    char id[CN_NAME_MAX + 1];
+    struct cn_pos tail; // the log's newest position at the read
+    size_t count;
+    struct cn_frame *frames[]; // a reference each
+};
+
+// Frees it with its references. Takes NULL.
+void cn_page_free(struct cn_page_copy *page);
+
+// ---- fanout.c: frames to members ----
+
+// Appends an entry's frame to the feed's ring and marks it for flushing.
+void cn_fanout_append(struct cn_loop *loop, struct cn_feed *feed, struct cn_frame *frame);
+
+// Entries up to `tail` are missing: members go on from history.
+void cn_fanout_skip(struct cn_loop *loop, struct cn_feed *feed, struct cn_pos tail);
+
+// Continuity is lost: `gap` goes to all members, and the channel goes on after `tail`.
+void cn_fanout_reset(struct cn_loop *loop, struct cn_feed *feed, struct cn_pos tail,
+                     struct cn_frame *gap);
+
+// Flushes pending feeds if the pacing allows; returns in how many ms it wants to go on, -1: done.
+CN_MUSTCHECK int64_t cn_fanout_flush(struct cn_loop *loop);
+
+// Serves the members of `session` that are behind, until all are level or the socket is full.
+void cn_fanout_serve(struct cn_session *session);
+
+// The member is behind: it is served when the socket allows.
+void cn_fanout_lag(struct cn_member *member);
+
+// ---- recovery.c: how a member gets from its last position to the present ----
+
+struct cn_recovery_order {
+    bool has_since; // resume from here
+    struct cn_pos since;
+    bool newest;      // without `since`: the newest entries first
+    bool patient;     // waits for the bus as long as it takes; else an error after the deadline
+    struct cn_str id; // of the join; absent: none
+};
+
+// Prepares the recovery of a new member and begins it as soon as the feed is live. CN_NOMEM.
+CN_MUSTCHECK enum cn_err cn_recovery_new(struct cn_member *member,
+                                         const struct cn_recovery_order *order);
+void cn_recovery_free(struct cn_recovery *recovery); // takes NULL
+
+// The member's feed has become live.
+void cn_recovery_begin(struct cn_member *member);
+
+// A lagging member has fallen off the ring: it goes on from the log.
+void cn_recovery_fall(struct cn_member *member);
+
+// A page has come for the member with its token. Takes it if it is still wanted.
+void cn_recovery_on_page_take(struct cn_session *session, struct cn_page_copy **page);
+
+// Writes the next frames of the page at hand; the socket is free. Loop's thread.
+void cn_recovery_serve(struct cn_member *member);
+
+// The feed has come further: members that were ahead of it, because the log told them more than the
+// bus had told the feed, go on with it once it has reached them.
+void cn_recovery_level(struct cn_feed *feed);
+
+// Gives up joins whose feed did not become live in time, asks again for pages that failed.
+void cn_recovery_sweep(struct cn_loop *loop, int64_t now_ms);
+
+// ---- membership (cmd_room.c) ----
+
+// Makes the session a member of the channel. CN_EXISTS: it is one; CN_FULL: main has too much to
+// do; CN_NOMEM.
+CN_MUSTCHECK enum cn_err cn_member_join(struct cn_session *session,
+                                        const struct cn_channel_name *name,
+                                        const struct cn_recovery_order *order);
+
+// The session's member in the channel, or NULL.
+struct cn_member *cn_member_find(struct cn_session *session, const struct cn_channel_name *name);
+
+// Ends a membership and, with the last one, the feed.
+void cn_member_leave(struct cn_member *member);
+
+// The feed's channel is not followed by main any more: reopens or frees it.
+void cn_feed_on_closed(struct cn_loop *loop, struct cn_feed *feed);
+
+// ---- dispatch.c and the commands ----
+
+void cn_dispatch(struct cn_session *session, struct cn_str text);
+void cmd_message(struct cn_session *session, const struct cn_request *request);
+void cmd_direct(struct cn_session *session, const struct cn_request *request);
+void cmd_join(struct cn_session *session, const struct cn_request *request);
+void cmd_leave(struct cn_session *session, const struct cn_request *request);
+void cmd_history(struct cn_session *session, const struct cn_request *request);
+void cmd_ping(struct cn_session *session, const struct cn_request *request);
+
+// The answer to a history request.
+void cn_history_on_page(struct cn_session *session, struct cn_page_copy *page);
+
+// The room that a request names, or the default room. CN_INVALID never happens for a decoded one.
+struct cn_channel_name cn_request_room(const struct cn_session *session,
+                                       const struct cn_request *request);
+
+// What a client is told when a request could not be done.
+enum cn_problem cn_problem_of(enum cn_err err);
+
+#endif

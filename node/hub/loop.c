@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: MIT
+// The hub's part of one loop: one turn reads the letters, flushes the feeds, writes the answers.
+#include "chatnode/loop.h"
+
+#include <stdlib.h>
+
+#include "chatnode/clock.h"
+#include "chatnode/codec.h"
+#include "hub_private.h"
+
+enum { TICK_MIN_MS = 10, TICK_MAX_MS = 1000, TEXT_SPARE_BYTES = 4096, TEXT_KEPT_BYTES = 65536 };
+
+static void no_wake(void *arg)
+{
+    (void)arg;
+}
+
+struct cn_loop *cn_loop_new(struct cn_hub *hub, unsigned index)
+{
+    struct cn_loop *loop = calloc(1, sizeof(*loop));
+    if (!loop)
+        return NULL;
+    loop->hub = hub;
+    loop->index = index;
+    cn_mailbox_init(&loop->letters, (size_t)hub->config->mailbox_letters, no_wake, NULL);
+    cn_hash_init(&loop->feeds);
+    cn_list_init(&loop->pending);
+    cn_list_init(&loop->dirty);
+    cn_list_init(&loop->idle);
+    cn_list_init(&loop->awaiting);
+    cn_list_init(&loop->joining);
+    cn_list_init(&loop->retrying);
+    cn_list_init(&loop->dead);
+    cn_list_init(&loop->going);
+    cn_buf_init(&loop->span, CN_SINK_BYTES);
+    // An answer may carry what a client sent, each byte escaped.
+    cn_buf_init(&loop->text, (size_t)hub->config->max_message_bytes * 6 +
+                                 (size_t)hub->config->outbox_bytes + TEXT_SPARE_BYTES);
+    loop->swept_ms = cn_clock_ms();
+    atomic_init(&loop->alive_ms, loop->swept_ms);
+    cn_buf_init(&loop->behind, CN_SINK_BYTES);
+    if (!cn_buf_reserve(&loop->span, CN_SINK_BYTES) ||
+        !cn_buf_reserve(&loop->behind, CN_SINK_BYTES)) {
+        cn_loop_free(loop);
+        return NULL;
+    }
+    return loop;
+}
+
+void cn_loop_free(struct cn_loop *loop)
+{
+    if (!loop)
+        return;
+    cn_mailbox_close(&loop->letters);
+    cn_mailbox_fini(&loop->letters);
+    CN_ASSERT(loop->session_count == 0);
+    cn_session_sweep_dead(loop);
+    CN_HASH_EACH (node, &loop->feeds) {
+        cn_hash_remove(&loop->feeds, node);
+        cn_feed_free(CN_CONTAINER(node, struct cn_feed, by_name));
+    }
+    cn_hash_fini(&loop->feeds);
+    cn_buf_fini(&loop->span);
+    cn_buf_fini(&loop->behind);
+    cn_buf_fini(&loop->text);
+    free(loop);
+}
+
+void cn_loop_set_wake(struct cn_loop *loop, void (*wake)(void *arg), void *arg)
+{
+    loop->letters.wake = wake;
+    loop->letters.arg = arg;
+}
+
+enum cn_err cn_loop_post(struct cn_loop *loop, struct cn_letter *letter)
+{
+    return cn_mailbox_put(&loop->letters, &letter->mail);
+}
+
+void cn_loop_post_always(struct cn_loop *loop, struct cn_letter *letter)
+{
+    cn_mailbox_put_always(&loop->letters, &letter->mail);
+}
+
+static void read_letters(struct cn_loop *loop)
+{
+    struct cn_mail *mail = cn_mailbox_take_all(&loop->letters);
+    while (mail) {
+        struct cn_mail *next = mail->next;
+        struct cn_letter *letter = CN_CONTAINER(mail, struct cn_letter, mail);
+        letter->read(letter, loop);
+        mail = next;
+    }
+}
+
+// Answers of this turn go out, one write a session.
+static void write_answers(struct cn_loop *loop)
+{
+    struct cn_link *link;
+    while ((link = cn_list_pop_front(&loop->dirty)))
+        cn_session_settle(CN_CONTAINER(link, struct cn_session, dirty));
+    cn_session_close_due(loop, 0);
+}
+
+// Once a turn, as counting each write would cost a few per cent of it.
+static void count_writes(struct cn_loop *loop)
+{
+    cn_metrics_add(CN_M_WRITES, loop->writes);
+    cn_metrics_add(CN_M_WRITTEN_BYTES, loop->written_bytes);
+    loop->writes = loop->written_bytes = 0;
+}
+
+int64_t cn_loop_turn(struct cn_loop *loop)
+{
+    read_letters(loop);
+    write_answers(loop);
+    int64_t next_ms = cn_fanout_flush(loop);
+    write_answers(loop);
+    count_writes(loop);
+    cn_session_sweep_dead(loop);
+    return next_ms;
+}
+
+int64_t cn_loop_tick(struct cn_loop *loop)
+{
+    const struct cn_config *config = loop->hub->config;
+    int64_t now_ms = cn_clock_ms();
+    atomic_store_explicit(&loop->alive_ms, now_ms, memory_order_relaxed);
+    cn_session_sweep(loop, now_ms);
+    cn_recovery_sweep(loop, now_ms);
+    write_answers(loop);
+    count_writes(loop);
+    cn_session_sweep_dead(loop);
+    cn_buf_reset(&loop->text, TEXT_KEPT_BYTES);
+    int64_t shortest_ms = config->ping_interval_ms < config->pong_timeout_ms
+                              ? config->ping_interval_ms
+                              : config->pong_timeout_ms;
+    int64_t tick_ms = shortest_ms / 8;
+    if (!cn_list_is_empty(&loop->going) || !cn_list_is_empty(&loop->joining) ||
+        !cn_list_is_empty(&loop->retrying))
+        tick_ms = tick_ms < 50 ? tick_ms : 50;
+    if (tick_ms < TICK_MIN_MS)
+        return TICK_MIN_MS;
+    return tick_ms > TICK_MAX_MS ? TICK_MAX_MS : tick_ms;
+}
+
+size_t cn_loop_sessions(const struct cn_loop *loop)
+{
+    return loop->session_count;
+}
+
+int64_t cn_loop_alive_ms(const struct cn_loop *loop)
+{
+    return atomic_load_explicit(&loop->alive_ms, memory_order_relaxed);
+}
+
+unsigned cn_loop_index(const struct cn_loop *loop)
+{
+    return loop->index;
+}

@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: MIT
+// Publishes on their way from a loop to the bus, and the answers on their way back. A late answer
+// finds its session by id in the registry, or is dropped.
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "chatnode/clock.h"
+#include "chatnode/frame.h"
+#include "hub_private.h"
+
+// ---- The answer to a publish: a letter to the session's loop ----
+
+struct reply_letter {
+    struct cn_letter letter;
+    uint64_t session;
+    bool has_id;
+    struct cn_published result;
+    int64_t sent_us;
+    char id[CN_NAME_MAX + 1];
+};
+
+// What the hub carries along with a publish.
+struct publish_context {
+    struct reply_letter *reply; // made beforehand, since the answer must not fail; NULL once sent
+    struct cn_published first;  // of the recipient's leg, while the sender's is under way
+};
+
+static void free_reply(struct cn_mail *mail)
+{
+    free(CN_CONTAINER(CN_CONTAINER(mail, struct cn_letter, mail), struct reply_letter, letter));
+}
+
+static void tell_result(struct cn_session *session, const struct reply_letter *reply)
+{
+    struct cn_str id = reply->has_id ? cn_str_of(reply->id) : (struct cn_str){NULL, 0};
+    const struct cn_published *result = &reply->result;
+    if (result->err)
+        cn_session_problem(session, cn_problem_of(result->err), id);
+    else if (reply->has_id)
+        cn_session_answer(session, cn_codec_ack(&session->loop->text, id, result->pos,
+                                                result->ts_ms, result->dup));
+}
+
+// Runs on the loop's thread.
+static void read_reply(struct cn_letter *mail, struct cn_loop *loop)
+{
+    struct reply_letter *reply = CN_CONTAINER(mail, struct reply_letter, letter);
+    cn_metrics_observe_us(CN_M_PUBLISH_SECONDS, cn_clock_us() - reply->sent_us);
+    if (reply->result.err)
+        cn_metrics_add(CN_M_PUBLISHES_FAILED, 1);
+    struct cn_session *session = cn_session_find(loop, reply->session);
+    if (session) {
+        session->in_flight--;
+        tell_result(session, reply);
+    }
+    free(reply);
+}
+
+static void reply(struct cn_hub *hub, const struct cn_publish *publish,
+                  const struct cn_published *result)
+{
+    struct publish_context *context = publish->context;
+    struct reply_letter *letter = context->reply;
+    context->reply = NULL;
+    letter->result = *result;
+    cn_hub_post(hub, publish->session, &letter->letter);
+}
+
+// ---- On the main thread: what the bus says ----
+
+static void on_published(void *arg, const struct cn_publish *publish,
+                         const struct cn_published *result);
+
+// The recipient has it; now the sender's own inbox, so that his other sessions see it too. The ack
+// waits for both and names the recipient's position.
+static enum cn_err send_copy(struct cn_hub *hub, const struct cn_publish *first,
+                             const struct cn_published *result)
+{
+    struct cn_publish *copy = cn_publish_new((struct cn_str){first->body, first->body_len});
+    struct publish_context *context = malloc(sizeof(*context));
+    enum cn_err err = copy && context ? CN_OK : CN_NOMEM;
+    if (!err)
+        err = cn_channel_name_make(CN_CHANNEL_INBOX, cn_str_of(first->user), &copy->channel);
+    if (err) {
+        free(context);
+        cn_publish_free(copy);
+        return err;
+    }
+    struct publish_context *first_context = first->context;
+    *context = (struct publish_context){.reply = first_context->reply, .first = *result};
+    first_context->reply = NULL;
+    copy->context = context;
+    copy->deadline_ms = first->deadline_ms;
+    memcpy(copy->user, first->user, sizeof(copy->user));
+    memcpy(copy->id, first->id, sizeof(copy->id));
+    copy->session = first->session;
+    copy->has_id = first->has_id;
+    copy->leg = CN_LEG_SENDER;
+    copy->done = on_published;
+    copy->arg = hub;
+    cn_bus_publish_take(hub->bus, &copy);
+    return CN_OK;
+}
+
+static void on_published(void *arg, const struct cn_publish *publish,
+                         const struct cn_published *result)
+{
+    struct cn_hub *hub = arg;
+    const struct publish_context *context = publish->context;
+    struct cn_published outcome = *result;
+    if (!outcome.err && publish->leg == CN_LEG_RECIPIENT) {
+        outcome.err = send_copy(hub, publish, result);
+        if (!outcome.err)
+            return;
+    } else if (!outcome.err && publish->leg == CN_LEG_SENDER) {
+        outcome = context->first;
+    }
+    reply(hub, publish, &outcome);
+}
+
+// ---- From the loop to main ----
+
+struct publish_ask {
+    struct cn_ask ask;
+    struct cn_publish *publish;
+};
+
+static void free_publish_ask(struct cn_mail *mail)
+{
+    struct publish_ask *ask = CN_CONTAINER(mail, struct publish_ask, ask.mail);
+    struct publish_context *context = ask->publish ? ask->publish->context : NULL;
+    if (context)
+        free(context->reply);
+    cn_publish_free(ask->publish);
+    free(ask);
+}
+
+static void read_publish_ask(struct cn_ask *mail, struct cn_hub *hub)
+{
+    struct publish_ask *ask = CN_CONTAINER(mail, struct publish_ask, ask);
+    cn_metrics_add(CN_M_PUBLISHES, 1);
+    cn_bus_publish_take(hub->bus, &ask->publish);
+    free(ask);
+}
+
+static struct publish_context *new_context(const struct cn_session *session)
+{
+    struct publish_context *context = calloc(1, sizeof(*context));
+    struct reply_letter *reply = calloc(1, sizeof(*reply));
+    if (!context || !reply) {
+        free(context);
+        free(reply);
+        return NULL;
+    }
+    reply->letter = (struct cn_letter){{NULL, free_reply}, read_reply};
+    reply->session = session->registration.id;
+    reply->sent_us = cn_clock_us();
+    context->reply = reply;
+    return context;
+}
+
+static enum cn_err fill_id(struct cn_publish *publish, struct cn_session *session,
+                           const struct cn_request *request)
+{
+    struct publish_context *context = publish->context;
+    publish->has_id = context->reply->has_id = request->id.ptr != NULL;
+    if (publish->has_id) {
+        enum cn_err err = cn_str_copy(request->id, publish->id, sizeof(publish->id));
+        memcpy(context->reply->id, publish->id, sizeof(publish->id));
+        return err;
+    }
+    // Made up, so that the bus can try again without storing it twice. No client can name it: `.`
+    // is not allowed in an id.
+    snprintf(publish->id, sizeof(publish->id), "%llx.%u.%llx",
+             (unsigned long long)session->loop->hub->nonce, session->loop->index,
+             (unsigned long long)++session->loop->last_id);
+    return CN_OK;
+}
+
+static enum cn_err fill(struct cn_publish *publish, struct cn_session *session,
+                        const struct cn_request *request, enum cn_publish_leg leg)
+{
+    struct cn_hub *hub = session->loop->hub;
+    publish->context = new_context(session);
+    if (!publish->context)
+        return CN_NOMEM;
+    publish->deadline_ms = cn_clock_ms() + hub->config->publish_deadline_ms;
+    publish->session = session->registration.id;
+    publish->leg = (int)leg;
+    publish->done = on_published;
+    publish->arg = hub;
+    memcpy(publish->user, session->registration.user, sizeof(publish->user));
+    return fill_id(publish, session, request);
+}
+
+enum cn_err cn_publish_send(struct cn_session *session, const struct cn_channel_name *channel,
+                            const struct cn_request *request, struct cn_str body,
+                            enum cn_publish_leg leg)
+{
+    if (session->in_flight >= session->loop->hub->config->max_in_flight)
+        return CN_FULL;
+    struct publish_ask *ask = malloc(sizeof(*ask));
+    if (!ask)
+        return CN_NOMEM;
+    *ask = (struct publish_ask){.ask = {{NULL, free_publish_ask}, read_publish_ask},
+                                .publish = cn_publish_new(body)};
+    enum cn_err err = ask->publish ? fill(ask->publish, session, request, leg) : CN_NOMEM;
+    if (err) {
+        free_publish_ask(&ask->ask.mail);
+        return err;
+    }
+    ask->publish->channel = *channel;
+    return cn_hub_ask(session, &ask->ask);
+}

@@ -1,0 +1,353 @@
+// SPDX-License-Identifier: MIT
+// Recovery: how a member gets from its last position to the present, exactly or with a gap that is
+// said aloud. Served from the feed's ring where that reaches, else from the log, page by page.
+#include <stdlib.h>
+
+#include "chatnode/clock.h"
+#include "chatnode/codec.h"
+#include "chatnode/frame.h"
+#include "hub_private.h"
+
+enum { PAGE_ENTRIES = 64, NEWEST_ENTRIES = 100 };
+
+struct cn_recovery {
+    struct cn_link waiting; // in the loop's list `joining` or `retrying`
+    struct cn_member *member;
+    struct cn_page_copy *page; // being written, or NULL
+    size_t at;                 // the next frame of the page
+    int64_t deadline_ms;       // for the feed to become live
+    int token;                 // of the page that is awaited
+    enum cn_read_kind kind;    // of the read that is due, awaited, or being written
+    bool has_since;
+    bool newest;
+    bool patient;
+    bool joined; // the answer to the join is out
+    char id[CN_NAME_MAX + 1];
+    size_t id_len;
+};
+
+// ---- Answers ----
+
+// A room's name, absent for the inbox.
+static struct cn_str room_of(const struct cn_member *member)
+{
+    const struct cn_channel_name *name = &member->feed->name;
+    if (cn_channel_name_kind(name) == CN_CHANNEL_INBOX)
+        return (struct cn_str){NULL, 0};
+    return cn_channel_name_bare(name);
+}
+
+static struct cn_str id_of(const struct cn_recovery *recovery)
+{
+    return (struct cn_str){recovery->id_len ? recovery->id : NULL, recovery->id_len};
+}
+
+static void tell_joined(struct cn_member *member, bool recovered)
+{
+    struct cn_recovery *recovery = member->recovery;
+    if (recovery->joined)
+        return;
+    recovery->joined = true;
+    if (recovery->has_since)
+        cn_metrics_add(recovered ? CN_M_JOINS_EXACT : CN_M_JOINS_RESET, 1);
+    cn_session_answer(member->session,
+                      cn_codec_joined(&member->session->loop->text, room_of(member),
+                                      member->feed->tail, recovered, id_of(recovery)));
+}
+
+static void tell_gap(struct cn_member *member)
+{
+    cn_session_answer(member->session,
+                      cn_codec_gap_reset(&member->session->loop->text, room_of(member)));
+}
+
+// The bus cannot say in time where the channel is: the join fails, its client may try again.
+static void give_up(struct cn_member *member)
+{
+    cn_session_problem(member->session, CN_PROBLEM_UNAVAILABLE, id_of(member->recovery));
+    cn_member_leave(member);
+}
+
+// ---- Life ----
+
+static void free_page(struct cn_recovery *recovery)
+{
+    cn_page_free(recovery->page);
+    recovery->page = NULL;
+    recovery->at = 0;
+}
+
+void cn_recovery_free(struct cn_recovery *recovery)
+{
+    if (!recovery)
+        return;
+    cn_list_remove(&recovery->waiting);
+    free_page(recovery);
+    free(recovery);
+}
+
+static enum cn_err attach(struct cn_member *member)
+{
+    struct cn_recovery *recovery = calloc(1, sizeof(*recovery));
+    if (!recovery)
+        return CN_NOMEM;
+    cn_list_init(&recovery->waiting);
+    recovery->member = member;
+    member->recovery = recovery;
+    return CN_OK;
+}
+
+enum cn_err cn_recovery_new(struct cn_member *member, const struct cn_recovery_order *order)
+{
+    struct cn_loop *loop = member->session->loop;
+    enum cn_err err = attach(member);
+    if (err)
+        return err;
+    struct cn_recovery *recovery = member->recovery;
+    recovery->has_since = order->has_since;
+    recovery->newest = order->newest;
+    recovery->patient = order->patient;
+    recovery->deadline_ms = cn_clock_ms() + loop->hub->config->publish_deadline_ms;
+    recovery->id_len = order->id.len;
+    if (order->id.len > 0)
+        memcpy(recovery->id, order->id.ptr, order->id.len);
+    member->pos = order->since;
+    if (member->feed->state == CN_FEED_LIVE)
+        cn_recovery_begin(member);
+    else if (!order->patient)
+        cn_list_push_back(&loop->joining, &recovery->waiting);
+    return CN_OK;
+}
+
+// The member is served from the ring from now on.
+static void go_live(struct cn_member *member, uint64_t ordinal)
+{
+    cn_recovery_free(member->recovery);
+    member->recovery = NULL;
+    member->state = CN_MEMBER_LIVE;
+    member->next = ordinal;
+    if (ordinal < member->feed->ring.next)
+        cn_fanout_lag(member);
+    else
+        cn_list_remove(&member->lagging);
+}
+
+// ---- Asking the log ----
+
+static void retry_later(struct cn_recovery *recovery)
+{
+    cn_list_remove(&recovery->waiting);
+    cn_list_push_back(&recovery->member->session->loop->retrying, &recovery->waiting);
+}
+
+// Asks for the page that is due.
+static void ask(struct cn_member *member)
+{
+    struct cn_recovery *recovery = member->recovery;
+    struct cn_loop *loop = member->session->loop;
+    loop->last_token = loop->last_token == INT32_MAX ? 1 : loop->last_token + 1;
+    recovery->token = loop->last_token;
+    cn_list_remove(&member->lagging);
+    // No session may keep main busy alone, whatever it joins and leaves.
+    if (member->session->in_flight >= loop->hub->config->max_in_flight) {
+        retry_later(recovery);
+        return;
+    }
+    const struct cn_read_order order = {
+        .channel = member->feed->name,
+        .kind = recovery->kind,
+        .from = member->pos,
+        .limit = recovery->kind == CN_READ_AFTER ? PAGE_ENTRIES : NEWEST_ENTRIES,
+        .token = recovery->token,
+    };
+    if (cn_read_send(member->session, &order))
+        retry_later(recovery);
+}
+
+static void ask_after(struct cn_member *member)
+{
+    member->recovery->kind = CN_READ_AFTER;
+    ask(member);
+}
+
+static void ask_newest(struct cn_member *member)
+{
+    member->recovery->kind = CN_READ_NEWEST;
+    ask(member);
+}
+
+// What follows the member's position cannot be had: it is told so, and goes on with the newest.
+static void restart(struct cn_member *member)
+{
+    tell_gap(member);
+    ask_newest(member);
+}
+
+void cn_recovery_begin(struct cn_member *member)
+{
+    struct cn_recovery *recovery = member->recovery;
+    struct cn_feed *feed = member->feed;
+    uint64_t ordinal;
+    cn_list_remove(&recovery->waiting);
+    member->state = CN_MEMBER_REPLAYING;
+    if (recovery->has_since && !cn_ring_after(&feed->ring, member->pos, &ordinal)) {
+        tell_joined(member, true);
+        go_live(member, ordinal);
+    } else if (recovery->has_since) {
+        ask_after(member);
+    } else if (recovery->newest && !cn_pos_is_zero(feed->tail)) {
+        ask_newest(member);
+    } else {
+        tell_joined(member, false);
+        member->pos = feed->tail;
+        go_live(member, feed->ring.next);
+    }
+}
+
+void cn_recovery_fall(struct cn_member *member)
+{
+    cn_metrics_add(CN_M_FALLEN, 1);
+    if (attach(member)) {
+        cn_session_close(member->session, CN_REASON_INTERNAL);
+        return;
+    }
+    member->recovery->joined = true;
+    member->recovery->patient = true;
+    member->state = CN_MEMBER_REPLAYING;
+    ask_after(member);
+}
+
+// ---- Pages ----
+
+static void on_failure(struct cn_member *member)
+{
+    struct cn_recovery *recovery = member->recovery;
+    if (recovery->joined || recovery->patient)
+        retry_later(recovery);
+    else
+        give_up(member);
+}
+
+void cn_recovery_on_page_take(struct cn_session *session, struct cn_page_copy **page_p)
+{
+    struct cn_page_copy *page = *page_p;
+    struct cn_member *member = cn_member_find(session, &page->channel);
+    struct cn_recovery *recovery = member ? member->recovery : NULL;
+    if (!recovery || recovery->token != page->token)
+        return;
+    recovery->token = 0;
+    if (page->err) {
+        on_failure(member);
+        return;
+    }
+    if (page->kind == CN_READ_AFTER && !page->exact) {
+        tell_joined(member, false);
+        restart(member);
+        return;
+    }
+    tell_joined(member, page->kind == CN_READ_AFTER);
+    *page_p = NULL;
+    recovery->page = page;
+    recovery->at = 0;
+    cn_fanout_lag(member);
+}
+
+// The log has been read to its end: on from the ring, which holds all that came since. Where it
+// does not reach back that far any more, on with the log. The log may be ahead of what the bus has
+// told: the ring then brings entries that the member has got, so it waits until the ring is past
+// them.
+static void catch_ring(struct cn_member *member)
+{
+    struct cn_feed *feed = member->feed;
+    uint64_t ordinal;
+    if (cn_pos_compare(member->pos, feed->tail) > 0) {
+        cn_list_remove(&member->lagging);
+        cn_list_push_back(&feed->ahead, &member->recovery->waiting);
+    } else if (cn_ring_from(&feed->ring, member->pos, &ordinal)) {
+        ask_after(member);
+    } else {
+        go_live(member, ordinal);
+    }
+}
+
+void cn_recovery_level(struct cn_feed *feed)
+{
+    CN_LIST_EACH_SAFE (link, &feed->ahead) {
+        struct cn_member *member = CN_CONTAINER(link, struct cn_recovery, waiting)->member;
+        if (cn_pos_compare(member->pos, feed->tail) > 0)
+            continue;
+        cn_list_remove(link);
+        catch_ring(member);
+    }
+}
+
+static void end_page(struct cn_member *member)
+{
+    struct cn_recovery *recovery = member->recovery;
+    bool more = recovery->page->kind == CN_READ_AFTER && recovery->page->more;
+    // The bus leaves out what is not well-formed. If that was all, there is nothing to go on from.
+    bool lost = more && recovery->page->count == 0;
+    if (!more && cn_pos_compare(recovery->page->tail, member->pos) > 0)
+        member->pos = recovery->page->tail;
+    free_page(recovery);
+    if (lost)
+        restart(member);
+    else if (more)
+        ask_after(member);
+    else
+        catch_ring(member);
+}
+
+// Joins the page's next frames in `out`; a single larger frame is given as it stands.
+static struct cn_str page_span(struct cn_member *member, struct cn_buf *out)
+{
+    struct cn_recovery *recovery = member->recovery;
+    struct cn_page_copy *page = recovery->page;
+    const struct cn_frame *frame = page->frames[recovery->at];
+    out->len = 0;
+    while (recovery->at < page->count && out->len + page->frames[recovery->at]->len <= out->cap) {
+        frame = page->frames[recovery->at++];
+        memcpy(out->data + out->len, frame->bytes, frame->len);
+        out->len += frame->len;
+    }
+    if (out->len == 0)
+        recovery->at++;
+    member->pos = frame->pos;
+    return out->len > 0 ? cn_buf_str(out) : (struct cn_str){(const char *)frame->bytes, frame->len};
+}
+
+void cn_recovery_serve(struct cn_member *member)
+{
+    struct cn_recovery *recovery = member->recovery;
+    if (!recovery->page) {
+        cn_list_remove(&member->lagging);
+        return;
+    }
+    if (recovery->at == recovery->page->count) {
+        end_page(member);
+        return;
+    }
+    size_t before = recovery->at;
+    struct cn_str span = page_span(member, &member->session->loop->behind);
+    cn_metrics_add(CN_M_DELIVERED, (int64_t)(recovery->at - before));
+    cn_session_write(member->session, span);
+}
+
+// ---- In time ----
+
+void cn_recovery_sweep(struct cn_loop *loop, int64_t now_ms)
+{
+    CN_LIST_EACH_SAFE (link, &loop->joining) {
+        struct cn_recovery *recovery = CN_CONTAINER(link, struct cn_recovery, waiting);
+        if (recovery->deadline_ms > now_ms)
+            break;
+        give_up(recovery->member);
+    }
+    struct cn_link again;
+    cn_list_init(&again);
+    struct cn_link *link;
+    while ((link = cn_list_pop_front(&loop->retrying)))
+        cn_list_push_back(&again, link);
+    while ((link = cn_list_pop_front(&again)))
+        ask(CN_CONTAINER(link, struct cn_recovery, waiting)->member);
+}

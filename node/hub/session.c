@@ -1,0 +1,441 @@
+// SPDX-License-Identifier: MIT
+// A session: one client connection, from its welcome to its one end.
+#include "chatnode/session.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/random.h>
+
+#include "chatnode/clock.h"
+#include "chatnode/codec.h"
+#include "chatnode/frame.h"
+#include "chatnode/log.h"
+#include "hub_private.h"
+
+// A ping with a payload, so that libwebsockets reports the pong (RFC 6455 section 5.5.2).
+static const unsigned char ping_frame[] = {0x89, 4, 'c', 'h', 'a', 't'};
+
+struct cn_session *cn_session_find(struct cn_loop *loop, uint64_t id)
+{
+    struct cn_registration *entry = cn_registry_find(loop->hub->registry, id);
+    return entry ? CN_CONTAINER(entry, struct cn_session, registration) : NULL;
+}
+
+// ---- The one place where the state changes ----
+
+static void change_state(struct cn_session *session, enum cn_session_state state)
+{
+    CN_ASSERT(state > session->state);
+    session->state = state;
+}
+
+static void leave_all(struct cn_session *session)
+{
+    CN_LIST_EACH_SAFE (link, &session->members)
+        cn_member_leave(CN_CONTAINER(link, struct cn_member, of_session));
+}
+
+// Ends an open session: out of the registry, out of every channel, out of every queue.
+static void end(struct cn_session *session, enum cn_reason reason)
+{
+    change_state(session, CN_SESSION_CLOSING);
+    cn_registry_remove(session->loop->hub->registry, &session->registration);
+    leave_all(session);
+    cn_list_remove(&session->queued);
+    cn_list_remove(&session->going);
+    cn_metrics_add(CN_M_SESSIONS, -1);
+    cn_metrics_add(cn_metric_closed(reason), 1);
+    CN_LOG(
+        DEBUG, "session.closed", "a session ended", CN_F_INT("session", session->registration.id),
+        CN_F_STR("user", session->registration.user), CN_F_STR("reason", cn_reason_name(reason)));
+}
+
+void cn_session_close(struct cn_session *session, enum cn_reason reason)
+{
+    if (session->state != CN_SESSION_OPEN)
+        return;
+    end(session, reason);
+    (void)!cn_session_flush(session);
+    cn_list_remove(&session->dirty);
+    cn_buf_fini(&session->outbox);
+    session->sink->ops->close(session->sink, reason);
+}
+
+void cn_session_detach(struct cn_session *session, enum cn_reason reason)
+{
+    if (session->state == CN_SESSION_OPEN)
+        end(session, reason);
+    change_state(session, CN_SESSION_DEAD);
+    session->sink = NULL;
+    cn_list_remove(&session->dirty);
+    cn_list_push_back(&session->loop->dead, &session->queued);
+    session->loop->session_count--;
+}
+
+void cn_session_sweep_dead(struct cn_loop *loop)
+{
+    struct cn_link *link;
+    while ((link = cn_list_pop_front(&loop->dead))) {
+        struct cn_session *session = CN_CONTAINER(link, struct cn_session, queued);
+        cn_buf_fini(&session->outbox);
+        free(session);
+    }
+}
+
+// ---- Birth ----
+
+// "guest-" and 40 random bits in letters that are hard to confuse.
+static void make_guest_name(struct cn_session *session)
+{
+    static const char letters[] = "abcdefghjkmnpqrstuvwxyz23456789x";
+    unsigned char random[8] = {0};
+    if (getrandom(random, sizeof(random), GRND_NONBLOCK) < 0)
+        memcpy(random, &session->loop->last_id, sizeof(random));
+    char *name = session->registration.user;
+    memcpy(name, "guest-", 6);
+    for (size_t i = 0; i < sizeof(random); i++)
+        name[6 + i] = letters[random[i] % 32];
+    name[6 + sizeof(random)] = '\0';
+}
+
+static enum cn_err take_name(struct cn_session *session, struct cn_str name)
+{
+    if (name.ptr)
+        return cn_str_copy(name, session->registration.user, CN_NAME_MAX + 1);
+    make_guest_name(session);
+    return CN_OK;
+}
+
+static void welcome(struct cn_session *session)
+{
+    const struct cn_hub *hub = session->loop->hub;
+    char id[20];
+    int id_len = snprintf(id, sizeof(id), "%llx", (unsigned long long)session->registration.id);
+    const struct cn_welcome words = {
+        .user = cn_session_user(session),
+        .session = {id, (size_t)id_len},
+        .node = cn_str_of(hub->node_name),
+        .version = cn_str_of(CN_VERSION),
+        .ping_ms = hub->config->ping_interval_ms,
+        .max_message_bytes = (size_t)hub->config->max_message_bytes,
+        .max_rooms = (unsigned)hub->config->max_rooms,
+        .max_in_flight = (unsigned)hub->config->max_in_flight,
+        .durability = cn_str_of(cn_bus_name(hub->bus)),
+    };
+    cn_session_answer(session, cn_codec_welcome(&session->loop->text, &words));
+}
+
+static enum cn_err join_first(struct cn_session *session, enum cn_channel_kind kind,
+                              struct cn_str name, const struct cn_recovery_order *order)
+{
+    struct cn_channel_name channel;
+    enum cn_err err = cn_channel_name_make(kind, name, &channel);
+    return err ? err : cn_member_join(session, &channel, order);
+}
+
+static enum cn_err join_channels(struct cn_session *session, const struct cn_hello *hello)
+{
+    const struct cn_recovery_order inbox = {.has_since = hello->has_inbox_since,
+                                            .since = hello->inbox_since,
+                                            .newest = !hello->has_inbox_since,
+                                            .patient = true};
+    enum cn_err err = join_first(session, CN_CHANNEL_INBOX, cn_session_user(session), &inbox);
+    struct cn_str room = hello->room;
+    if (!room.ptr)
+        room = cn_str_of(session->loop->hub->config->default_room);
+    if (err || room.len == 0)
+        return err;
+    const struct cn_recovery_order order = {
+        .has_since = hello->has_since, .since = hello->since, .patient = true};
+    return join_first(session, CN_CHANNEL_ROOM, room, &order);
+}
+
+static void init(struct cn_session *session, struct cn_loop *loop, struct cn_sink *sink)
+{
+    session->loop = loop;
+    session->sink = sink;
+    session->registration.loop = loop->index;
+    cn_list_init(&session->members);
+    cn_list_init(&session->lagging);
+    cn_list_init(&session->queued);
+    cn_list_init(&session->dirty);
+    cn_list_init(&session->going);
+    cn_buf_init(&session->outbox, loop->text.max_bytes + CN_FRAME_HEADER_MAX);
+}
+
+enum cn_err cn_session_new(struct cn_loop *loop, struct cn_sink *sink, const struct cn_hello *hello,
+                           struct cn_session **out)
+{
+    struct cn_session *session = calloc(1, sizeof(*session));
+    if (!session)
+        return CN_NOMEM;
+    init(session, loop, sink);
+    enum cn_err err = take_name(session, hello->user);
+    CN_ASSERT(err == CN_OK); // the caller has checked the name
+    err = cn_registry_add(loop->hub->registry, &session->registration);
+    if (err) {
+        free(session);
+        return err;
+    }
+    loop->session_count++;
+    session->due_ms = cn_clock_ms() + loop->hub->config->ping_interval_ms;
+    cn_list_push_back(&loop->idle, &session->queued);
+    cn_metrics_add(CN_M_SESSIONS, 1);
+    cn_metrics_add(CN_M_SESSIONS_OPENED, 1);
+    CN_LOG(DEBUG, "session.opened", "a session began",
+           CN_F_INT("session", session->registration.id),
+           CN_F_STR("user", session->registration.user), CN_F_VIEW("address", hello->address));
+    *out = session;
+    welcome(session);
+    if (session->state == CN_SESSION_OPEN && join_channels(session, hello))
+        cn_session_close(session, CN_REASON_INTERNAL);
+    cn_session_settle(session);
+    return CN_OK;
+}
+
+// ---- What the client sends ----
+
+void cn_session_receive(struct cn_session *session, struct cn_str text)
+{
+    if (session->state != CN_SESSION_OPEN)
+        return;
+    cn_metrics_add(CN_M_REQUESTS, 1);
+    cn_session_alive(session);
+    cn_dispatch(session, text);
+    cn_session_settle(session);
+}
+
+void cn_session_receive_binary(struct cn_session *session)
+{
+    if (session->state != CN_SESSION_OPEN)
+        return;
+    cn_metrics_add(CN_M_REQUESTS, 1);
+    cn_session_alive(session);
+    cn_session_problem(session, CN_PROBLEM_BINARY, (struct cn_str){NULL, 0});
+    cn_session_settle(session);
+}
+
+// ---- What the client gets ----
+
+// Whether `len` more bytes may wait. Only what a full socket does not take has to wait, and one
+// answer larger than the bound may wait alone.
+static bool has_room(struct cn_session *session, size_t len)
+{
+    const struct cn_buf *outbox = &session->outbox;
+    size_t bound = (size_t)session->loop->hub->config->outbox_bytes;
+    if (outbox->len + len > bound)
+        (void)!cn_session_flush(session);
+    return outbox->len == 0 || outbox->len + len <= bound;
+}
+
+// Puts `loop->text` with its header into the outbox.
+static enum cn_err enqueue(struct cn_session *session)
+{
+    const struct cn_buf *text = &session->loop->text;
+    unsigned char header[CN_FRAME_HEADER_MAX];
+    size_t header_len = cn_frame_header(CN_OPCODE_TEXT, text->len, header);
+    if (!has_room(session, header_len + text->len))
+        return CN_FULL;
+    char *room = cn_buf_reserve(&session->outbox, header_len + text->len);
+    if (!room)
+        return CN_NOMEM;
+    memcpy(room, header, header_len);
+    memcpy(room + header_len, text->data, text->len);
+    session->outbox.len += header_len + text->len;
+    return CN_OK;
+}
+
+static bool is_doomed(const struct cn_session *session)
+{
+    return cn_list_is_linked(&session->going) && session->going_ms == 0;
+}
+
+// The session will be closed when it is settled: not now, since the caller may still be busy with
+// one of its members.
+static void doom(struct cn_session *session, enum cn_reason reason)
+{
+    cn_list_remove(&session->going);
+    session->going_ms = 0;
+    session->going_reason = reason;
+    cn_list_push_front(&session->loop->going, &session->going);
+}
+
+void cn_session_answer(struct cn_session *session, enum cn_err made)
+{
+    if (session->state == CN_SESSION_OPEN && !is_doomed(session)) {
+        enum cn_err queued = made ? made : enqueue(session);
+        if (queued)
+            doom(session, !made && queued == CN_FULL ? CN_REASON_SLOW : CN_REASON_INTERNAL);
+    }
+    session->loop->text.len = 0;
+    cn_session_mark(session);
+}
+
+void cn_session_mark(struct cn_session *session)
+{
+    if (session->state == CN_SESSION_OPEN && !session->choked &&
+        !cn_list_is_linked(&session->dirty))
+        cn_list_push_back(&session->loop->dirty, &session->dirty);
+}
+
+void cn_session_problem(struct cn_session *session, enum cn_problem problem, struct cn_str id)
+{
+    cn_metrics_add(CN_M_PROBLEMS, 1);
+    cn_session_answer(session, cn_codec_error(&session->loop->text, problem, id));
+}
+
+void cn_session_write(struct cn_session *session, struct cn_str frames)
+{
+    CN_ASSERT(!session->choked);
+    session->loop->writes++;
+    session->loop->written_bytes += (int64_t)frames.len;
+    session->choked =
+        !session->sink->ops->write(session->sink, (const unsigned char *)frames.ptr, frames.len);
+}
+
+// The length of a frame as cn_frame_header began it.
+static size_t frame_len(const unsigned char *frame)
+{
+    size_t more = frame[1] == 126 ? 2 : frame[1] == 127 ? 8 : 0;
+    size_t payload_len = more ? 0 : frame[1];
+    for (size_t i = 0; i < more; i++)
+        payload_len = payload_len << 8 | frame[2 + i];
+    return 2 + more + payload_len;
+}
+
+// The frames that one write may carry: the outbox from `at` on, cut at a frame's end.
+static struct cn_str next_write(const struct cn_buf *outbox, size_t at)
+{
+    const unsigned char *frames = (const unsigned char *)outbox->data;
+    size_t end = at + frame_len(frames + at);
+    while (end < outbox->len && end + frame_len(frames + end) - at <= CN_SINK_BYTES)
+        end += frame_len(frames + end);
+    return (struct cn_str){outbox->data + at, end - at};
+}
+
+bool cn_session_flush(struct cn_session *session)
+{
+    struct cn_buf *outbox = &session->outbox;
+    if (outbox->len == 0 || session->choked)
+        return !session->choked;
+    size_t at = 0;
+    while (at < outbox->len && !session->choked) {
+        struct cn_str frames = next_write(outbox, at);
+        cn_session_write(session, frames);
+        at += frames.len;
+    }
+    cn_buf_consume(outbox, at);
+    if (outbox->len == 0)
+        cn_buf_reset(outbox, 0);
+    cn_list_remove(&session->dirty);
+    return !session->choked;
+}
+
+void cn_session_settle(struct cn_session *session)
+{
+    cn_list_remove(&session->dirty);
+    if (session->state == CN_SESSION_OPEN && cn_session_flush(session))
+        cn_fanout_serve(session);
+    if (is_doomed(session))
+        cn_session_close(session, session->going_reason);
+}
+
+void cn_session_writable(struct cn_session *session)
+{
+    session->choked = false;
+    cn_session_alive(session); // the peer has made room
+    cn_session_settle(session);
+}
+
+// ---- Pings and ends in time ----
+
+void cn_session_alive(struct cn_session *session)
+{
+    if (session->state != CN_SESSION_OPEN)
+        return;
+    struct cn_loop *loop = session->loop;
+    cn_list_remove(&session->queued);
+    session->due_ms = cn_clock_ms() + loop->hub->config->ping_interval_ms;
+    cn_list_push_back(&loop->idle, &session->queued);
+}
+
+static void ping(struct cn_session *session, int64_t now_ms)
+{
+    struct cn_loop *loop = session->loop;
+    cn_list_remove(&session->queued);
+    session->due_ms = now_ms + loop->hub->config->pong_timeout_ms;
+    cn_list_push_back(&loop->awaiting, &session->queued);
+    // A full socket gets no ping; that it takes bytes again will do for an answer.
+    if (cn_session_flush(session))
+        cn_session_write(session, (struct cn_str){(const char *)ping_frame, sizeof(ping_frame)});
+}
+
+// How many pings one sweep sends: twice what an even spread over the interval needs. So sessions
+// that came together are not pinged together for ever.
+static size_t pings_at_most(const struct cn_loop *loop, int64_t since_last_ms)
+{
+    int64_t interval_ms = loop->hub->config->ping_interval_ms;
+    return 16 + loop->session_count * 2 * (size_t)since_last_ms / (size_t)interval_ms;
+}
+
+static void sweep_idle(struct cn_loop *loop, int64_t now_ms)
+{
+    size_t left = pings_at_most(loop, now_ms - loop->swept_ms);
+    loop->swept_ms = now_ms;
+    CN_LIST_EACH_SAFE (link, &loop->idle) {
+        struct cn_session *session = CN_CONTAINER(link, struct cn_session, queued);
+        if (session->due_ms > now_ms || left-- == 0)
+            break;
+        ping(session, now_ms);
+    }
+}
+
+void cn_session_close_due(struct cn_loop *loop, int64_t now_ms)
+{
+    CN_LIST_EACH_SAFE (link, &loop->going) {
+        struct cn_session *session = CN_CONTAINER(link, struct cn_session, going);
+        if (session->going_ms > now_ms)
+            break;
+        cn_session_close(session, session->going_reason);
+    }
+}
+
+// The lists are in the order of their times.
+void cn_session_sweep(struct cn_loop *loop, int64_t now_ms)
+{
+    CN_LIST_EACH_SAFE (link, &loop->awaiting) {
+        struct cn_session *session = CN_CONTAINER(link, struct cn_session, queued);
+        if (session->due_ms > now_ms)
+            break;
+        cn_session_close(session, CN_REASON_NO_PONG);
+    }
+    sweep_idle(loop, now_ms);
+    cn_session_close_due(loop, now_ms);
+}
+
+static void send_away(struct cn_session *session, int64_t in_ms, enum cn_reason reason)
+{
+    if (cn_list_is_linked(&session->going))
+        return;
+    session->going_ms = cn_clock_ms() + in_ms;
+    session->going_reason = reason;
+    cn_list_push_back(&session->loop->going, &session->going);
+    cn_session_answer(session, cn_codec_reconnect(&session->loop->text, in_ms, reason));
+}
+
+static void send_list_away(struct cn_link *list, size_t count, size_t *done, int64_t spread_ms,
+                           enum cn_reason reason)
+{
+    CN_LIST_EACH_SAFE (link, list) {
+        struct cn_session *session = CN_CONTAINER(link, struct cn_session, queued);
+        send_away(session, spread_ms * (int64_t)(*done)++ / (int64_t)count, reason);
+    }
+}
+
+void cn_loop_send_away(struct cn_loop *loop, int64_t spread_ms, enum cn_reason reason)
+{
+    size_t done = 0;
+    size_t count = loop->session_count ? loop->session_count : 1;
+    send_list_away(&loop->idle, count, &done, spread_ms, reason);
+    send_list_away(&loop->awaiting, count, &done, spread_ms, reason);
+}

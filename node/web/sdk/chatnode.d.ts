@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: MIT
+// The types of chatnode.mjs, the client of a chatnode server.
+
+/** A value that JSON can carry. */
+export type Json = null | boolean | number | string | Json[] | { [key: string]: Json };
+
+/** The place of one entry in a channel's log: "gen-seq". */
+export type Position = string;
+
+export type State = "idle" | "connecting" | "connected" | "reconnecting" | "closed";
+
+export interface StateEvent {
+  from: State;
+  to: State;
+  /** The close code, with `reconnecting` and `closed`. */
+  code?: number;
+  reason?: string;
+  /** With `reconnecting`: when the next attempt comes. */
+  retryInMs?: number;
+}
+
+export interface Message {
+  type: "message";
+  room: string;
+  from: string;
+  content: Json;
+  pos: Position;
+  /** The server's time of storing, in milliseconds since 1970. */
+  ts: number;
+  /** The sender's own id of the request. */
+  id?: string;
+}
+
+export interface Direct {
+  type: "direct";
+  from: string;
+  to: string;
+  content: Json;
+  pos: Position;
+  ts: number;
+  id?: string;
+}
+
+/** Entries of a room or of the inbox are missing here: between two positions, or unknown which. */
+export interface Gap {
+  room?: string;
+  inbox?: true;
+  from?: Position;
+  to?: Position;
+  reset?: true;
+}
+
+export interface Joined {
+  room: string;
+  pos: Position | null;
+  /** True if nothing was missed since the position that was asked for. */
+  recovered: boolean;
+}
+
+export interface Ack {
+  pos: Position;
+  ts: number;
+  /** True if a retry found the message stored already. */
+  dup: boolean;
+}
+
+export interface History {
+  room: string;
+  messages: Message[];
+  /** True if the log goes on in the direction of reading. */
+  more: boolean;
+}
+
+export interface Welcome {
+  type: "welcome";
+  user: string;
+  session: string;
+  node: string;
+  version: string;
+  ping_ms: number;
+  limits?: { max_message_bytes?: number; max_rooms?: number; max_in_flight?: number };
+  durability?: string;
+}
+
+export interface Events {
+  state: StateEvent;
+  joined: Joined;
+  message: Message;
+  direct: Direct;
+  gap: Gap;
+  error: ChatnodeError;
+}
+
+/** What Chatnode needs of a WebSocket; the browser's, Node.js's and the `ws` package's have it. */
+export interface SocketLike {
+  onmessage: ((event: any) => void) | null;
+  onclose: ((event: any) => void) | null;
+  onerror: ((event: any) => void) | null;
+  send(text: string): void;
+  close(): void;
+}
+
+export interface Options {
+  /** Who you are; the server gives a name if you do not. */
+  user?: string;
+  /** Rooms to join at once. */
+  rooms?: Iterable<string>;
+  /** Where there is no global one (Node.js before 22): the class of the `ws` package. */
+  WebSocket?: new (url: string) => SocketLike;
+  /** How many requests may wait for their answer; more are rejected with "outbox_full". 256. */
+  outbox?: number;
+  /** For tests: chance in [0, 1), the clock in milliseconds, timers. */
+  random?: () => number;
+  now?: () => number;
+  setTimeout?: (run: () => void, ms: number) => any;
+  clearTimeout?: (timer: any) => void;
+}
+
+/** A promise that knows the id under which its request was sent. */
+export type Sent<T> = Promise<T> & { readonly id: string };
+
+export class ChatnodeError extends Error {
+  constructor(code: string, message: string, retry?: boolean);
+  /** The server's, or "closed", "outbox_full", "too_big", "unconfirmed", "bad_frame". */
+  readonly code: string;
+  readonly retry: boolean;
+}
+
+export class Chatnode {
+  constructor(url: string | URL, options?: Options);
+  readonly state: State;
+  readonly user: string | undefined;
+  /** The node that the client is, or was last, connected to. */
+  readonly node: string | undefined;
+  readonly rooms: string[];
+  readonly welcome: Welcome | null;
+  on<E extends keyof Events>(event: E, listener: (value: Events[E]) => void): () => void;
+  connect(): Promise<void>;
+  close(): void;
+  join(room: string, options?: { since?: Position | null }): Promise<Joined>;
+  leave(room: string): Promise<void>;
+  send(room: string, content: Json): Sent<Ack>;
+  direct(to: string, content: Json): Sent<Ack>;
+  history(
+    room: string,
+    page?: { before?: Position; after?: Position; limit?: number },
+  ): Sent<History>;
+}
+
+/** Close codes of the server, by name. */
+export const CLOSE: Readonly<Record<string, number>>;
+
+/** True if the server does not want the client back unchanged. */
+export function isFinal(code: number): boolean;
+
+/** Orders two positions: negative, 0 or positive. */
+export function comparePositions(a: Position, b: Position): number;

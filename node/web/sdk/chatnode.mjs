@@ -1,0 +1,585 @@
+// SPDX-License-Identifier: MIT
+// The client of a chatnode server, for browsers and Node.js: it reconnects, resumes and retries.
+//
+//   const chat = new Chatnode("wss://chat.example.org/ws", { user: "ann", rooms: ["lobby"] });
+//   chat.on("message", ({ room, from, content }) => console.log(room, from, content));
+//   await chat.connect();
+//   await chat.send("lobby", "hello");
+//
+// What it promises: a sent message is stored once however often the connection breaks, every
+// message of a joined room arrives once and in order, and what could not be had is told as `gap`.
+
+/** Close codes of the server, by name. 4000-4499: it reconnects; 4500-4999: it does not. */
+export const CLOSE = Object.freeze({
+  protocol: 1002, text: 1007, too_big: 1009, internal: 1011, restart: 1012,
+  no_pong: 4000, slow: 4001,
+});
+
+const FINAL_RFC_CODES = new Set([1002, 1003, 1007, 1008, 1009, 1010]);
+const BACKOFF_MIN_MS = 500;
+const BACKOFF_MAX_MS = 20_000;
+const STABLE_MS = 30_000; // a connection that lived so long starts the back-off anew
+const WELCOME_MS = 10_000; // from dialling to `welcome`
+const PROBE_MS = 4_000; // a ping is answered within this time, or the connection is dead
+const UNCONFIRMED_MS = 240_000; // below the server's memory of ids: no retry may come after that
+const KNOWN_MAX = 1_024; // positions remembered of a channel
+const IN_FLIGHT_MAX = 32;
+
+/** True if the server does not want the client back unchanged. */
+export function isFinal(code) {
+  return FINAL_RFC_CODES.has(code) || (code >= 4500 && code <= 4999);
+}
+
+/** Orders two positions ("gen-seq"): negative, 0 or positive. */
+export function comparePositions(a, b) {
+  const [aGen, aSeq] = a.split("-");
+  const [bGen, bSeq] = b.split("-");
+  return compareDigits(aGen, bGen) || compareDigits(aSeq, bSeq);
+}
+
+// Decimal numbers of up to 64 bits without leading zeros, which a Number could not hold.
+function compareDigits(a, b) {
+  return a.length - b.length || (a < b ? -1 : Number(a > b));
+}
+
+// True if entries lie between two positions for sure: `seq` has no holes within a generation.
+function hasHole(last, next) {
+  const [lastGen, lastSeq] = last.split("-");
+  const [nextGen, nextSeq] = next.split("-");
+  return lastGen === nextGen && BigInt(nextSeq) !== BigInt(lastSeq) + 1n;
+}
+
+/** A request that failed; `code` is the server's, or "closed", "outbox_full", "unconfirmed". */
+export class ChatnodeError extends Error {
+  constructor(code, message, retry = false) {
+    super(message);
+    this.name = "ChatnodeError";
+    this.code = code;
+    this.retry = retry;
+  }
+}
+
+// How far one channel (a room or the inbox) was read.
+class Cursor {
+  resume = null; // the position to resume from; null: from nowhere
+  #last = null; // what is at or before it is known; null after a reset
+  #tail = null; // the newest position as told by a `joined` that could not resume
+  #known = new Set();
+
+  // The server's `joined`: what follows depends on what was asked for.
+  joined({ pos, recovered }, asked, historyFollows) {
+    if (asked !== null && !recovered) {
+      this.#last = null;
+      this.#tail = pos;
+    } else if (asked === null && (!historyFollows || pos === "0-0")) {
+      this.resume = this.#last = pos;
+    }
+  }
+
+  // The server's `gap`: told once, it need not be told again by the next resume.
+  reset() {
+    this.#last = null;
+    this.resume = this.#tail ?? this.resume;
+    this.#tail = null;
+  }
+
+  // Takes the next entry: null if it is known, else {from} which is set if some are missing before.
+  take(pos) {
+    const last = this.#last;
+    if (this.#known.has(pos) || (last !== null && comparePositions(pos, last) <= 0)) return null;
+    this.#known.add(pos);
+    if (this.#known.size > KNOWN_MAX) this.#known.delete(this.#known.values().next().value);
+    this.#last = this.resume = pos;
+    return { from: last !== null && hasHole(last, pos) ? last : null };
+  }
+}
+
+// A room that the client is in, or wants to be in.
+class Room {
+  cursor = new Cursor();
+  isJoined = false;
+  request = null; // the id of the `join` under way
+  asked = null; // its `since`
+  waiters = [];
+
+  constructor(name, since) {
+    this.name = name;
+    this.cursor.resume = since;
+  }
+
+  settle(how, value) {
+    for (const waiter of this.waiters.splice(0)) waiter[how](value);
+  }
+}
+
+export class Chatnode {
+  #url;
+  #options;
+  #state = "idle";
+  #listeners = new Map();
+  #rooms = new Map();
+  #inbox = new Cursor();
+  #inboxAsked = null;
+  #requests = new Map(); // by id, in the order of sending
+  #socket = null;
+  #welcome = null;
+  #timers = new Map(); // by purpose: each has at most one
+  #attempts = 0; // connections tried since the last stable one
+  #retries = 0; // `error` with retry:true since the last success
+  #connectedAt = 0;
+  #moveAt = null; // when the server wants us to go elsewhere
+  #heard = 0; // frames heard; the watchdog looks whether it grows
+  #heardAt = 0;
+  #opening = null; // the promise of connect()
+
+  /**
+   * @param {string | URL} url where the server is: ws(s):, http(s):, or relative to the page
+   * @param {import("./chatnode.d.ts").Options} [options]
+   */
+  constructor(url, options = {}) {
+    this.#url = new URL(url, globalThis.location?.href);
+    this.#url.protocol = this.#url.protocol.replace("http", "ws");
+    this.#options = {
+      WebSocket: globalThis.WebSocket,
+      random: Math.random,
+      now: Date.now,
+      setTimeout: globalThis.setTimeout,
+      clearTimeout: globalThis.clearTimeout,
+      outbox: 256,
+      ...options,
+    };
+    if (!this.#options.WebSocket) throw new TypeError("no WebSocket here: give options.WebSocket");
+    for (const name of options.rooms ?? []) this.#rooms.set(name, new Room(name, null));
+  }
+
+  get state() { return this.#state; }
+  get user() { return this.#welcome?.user ?? this.#options.user; }
+  get node() { return this.#welcome?.node; }
+  get rooms() { return [...this.#rooms.keys()]; }
+  /** The server's last `welcome`. */
+  get welcome() { return this.#welcome; }
+
+  /** Calls `listener` for each such event; returns the function that ends it. */
+  on(event, listener) {
+    if (!this.#listeners.has(event)) this.#listeners.set(event, new Set());
+    this.#listeners.get(event).add(listener);
+    return () => this.#listeners.get(event).delete(listener);
+  }
+
+  /** Connects, at once if it waits for its next attempt. Resolves when connected. */
+  connect() {
+    if (this.#state === "connected") return Promise.resolve();
+    if (this.#opening === null) {
+      this.#opening = deferred();
+      this.#opening.promise.catch(() => {}); // `state` says it too: nobody has to look here
+      this.#observeBrowser(true);
+    }
+    if (this.#state !== "connecting") this.#dial();
+    return this.#opening.promise;
+  }
+
+  /** Leaves for good. What was not confirmed is rejected; connect() begins anew. */
+  close() {
+    if (this.#state !== "closed") this.#finish(1000, "closed by the client");
+  }
+
+  /** Joins a room, now and after every reconnect; `since` resumes from a saved position. */
+  join(name, { since = null } = {}) {
+    if (this.#state === "closed") return Promise.reject(closedError());
+    this.#withdrawLeave(name);
+    const room = this.#rooms.get(name) ?? new Room(name, since);
+    this.#rooms.set(name, room);
+    if (room.isJoined) {
+      return Promise.resolve({ room: name, pos: room.cursor.resume, recovered: true });
+    }
+    const waiter = deferred();
+    room.waiters.push(waiter);
+    if (this.#state === "connected" && room.request === null) this.#sendJoin(room);
+    return waiter.promise;
+  }
+
+  /** Leaves a room; messages still waiting for it are rejected. */
+  leave(name) {
+    const room = this.#rooms.get(name);
+    this.#rooms.delete(name);
+    const error = new ChatnodeError("not_joined", `left ${name}`);
+    room?.settle("reject", error);
+    for (const request of this.#requests.values()) {
+      if (request.gate === name && !request.inFlight) this.#settle(request, "reject", error);
+    }
+    if (!room || this.#state !== "connected") return Promise.resolve();
+    return this.#request({ type: "leave", room: name }).then(() => {}, (problem) => {
+      if (problem.code !== "not_joined") throw problem; // a join that failed needs no leave
+    });
+  }
+
+  /** Sends to a room. Resolves with {pos, ts, dup} when the message is stored. */
+  send(room, content) {
+    return this.#request({ type: "message", room, content });
+  }
+
+  /** Sends to a user's inbox, on whatever node that user is, or for later. As send(). */
+  direct(to, content) {
+    return this.#request({ type: "direct", to, content });
+  }
+
+  /** Reads a page of a room's log: {messages, more}, oldest first; by default the newest page. */
+  history(room, { before, after, limit } = {}) {
+    return this.#request({ type: "history", room, before, after, limit });
+  }
+
+  // ---- requests ----
+
+  #request(frame) {
+    const id = frame.id = makeId();
+    const text = JSON.stringify(frame);
+    const refusal = this.#refuse(text);
+    if (refusal) return withId(Promise.reject(refusal), id);
+    const { type, room: gate } = frame;
+    const request = { id, type, text, gate, inFlight: false, ...deferred() };
+    this.#requests.set(id, request);
+    this.#flush();
+    return withId(request.promise, id);
+  }
+
+  #refuse(text) {
+    const max = this.#welcome?.limits?.max_message_bytes ?? Infinity;
+    if (this.#state === "closed") return closedError();
+    if (this.#requests.size >= this.#options.outbox) {
+      return new ChatnodeError("outbox_full", "too many requests wait for the server", true);
+    }
+    if (new TextEncoder().encode(text).length > max) {
+      return new ChatnodeError("too_big", `more than ${max} bytes`);
+    }
+    return null;
+  }
+
+  // Sends what waits, in its order. A room's requests wait until the room is joined.
+  #flush() {
+    if (this.#state !== "connected" || this.#timers.has("retry")) return;
+    const max = Math.min(this.#welcome.limits?.max_in_flight ?? IN_FLIGHT_MAX, IN_FLIGHT_MAX);
+    let inFlight = 0;
+    for (const request of this.#requests.values()) {
+      if (request.inFlight) inFlight++;
+    }
+    for (const request of this.#requests.values()) {
+      if (inFlight >= max) return;
+      const room = this.#rooms.get(request.gate);
+      if (request.inFlight || (room && !room.isJoined)) continue;
+      request.inFlight = true;
+      inFlight++;
+      request.timer ??= this.#later(UNCONFIRMED_MS, () => this.#giveUp(request));
+      this.#socket.send(request.text);
+    }
+  }
+
+  #giveUp(request) {
+    const text = "no answer in time: it may or may not have been stored";
+    this.#settle(request, "reject", new ChatnodeError("unconfirmed", text));
+  }
+
+  // A `leave` that was not sent yet must not overtake a new `join`.
+  #withdrawLeave(room) {
+    for (const request of this.#requests.values()) {
+      if (request.type !== "leave" || request.gate !== room || request.inFlight) continue;
+      this.#settle(request, "resolve");
+    }
+  }
+
+  #settle(request, how, value) {
+    this.#cancel(request.timer);
+    this.#requests.delete(request.id);
+    request[how](value);
+  }
+
+  #answer(frame) {
+    const request = this.#requests.get(frame.id);
+    if (!request) return; // answered before: a retry crossed its answer
+    this.#retries = 0;
+    this.#settle(request, "resolve", withoutEnvelope(frame));
+    this.#flush();
+  }
+
+  // ---- the connection ----
+
+  #dial() {
+    this.#stop("dial");
+    const url = new URL(this.#url);
+    if (this.user !== undefined) url.searchParams.set("user", this.user);
+    url.searchParams.set("room", "");
+    this.#inboxAsked = this.#inbox.resume;
+    if (this.#inboxAsked !== null) url.searchParams.set("inbox", this.#inboxAsked);
+    this.#enter("connecting");
+    const socket = this.#socket = new this.#options.WebSocket(url.href);
+    socket.onmessage = ({ data }) => this.#hear(data);
+    socket.onclose = ({ code, reason }) => this.#lose(code, reason);
+    socket.onerror = () => {}; // a close event follows
+    this.#start("watch", WELCOME_MS, () => this.#lose(1006, "no welcome in time"));
+  }
+
+  #lose(code, reason) {
+    this.#hangUp();
+    if (isFinal(code)) return this.#finish(code, reason);
+    const now = this.#options.now();
+    if (this.#connectedAt && now - this.#connectedAt >= STABLE_MS) this.#attempts = 0;
+    let retryInMs = this.#backOff(this.#attempts++);
+    if (this.#moveAt !== null) {
+      retryInMs = Math.max(0, this.#moveAt - now);
+      this.#attempts = 0;
+    }
+    this.#moveAt = null;
+    this.#connectedAt = 0;
+    this.#start("dial", retryInMs, () => this.#dial());
+    this.#enter("reconnecting", { code, reason, retryInMs });
+  }
+
+  #finish(code, reason) {
+    this.#hangUp();
+    this.#stop("dial");
+    this.#attempts = this.#connectedAt = 0;
+    this.#moveAt = null;
+    this.#observeBrowser(false);
+    const error = new ChatnodeError("closed", reason || `closed with code ${code}`);
+    this.#opening?.reject(error);
+    this.#opening = null;
+    for (const request of [...this.#requests.values()]) this.#settle(request, "reject", error);
+    for (const room of this.#rooms.values()) room.settle("reject", error);
+    this.#enter("closed", { code, reason });
+  }
+
+  // Forgets the socket without waiting for its close: a dead network would never confirm it.
+  #hangUp() {
+    for (const purpose of ["watch", "retry", "move"]) this.#stop(purpose);
+    const socket = this.#socket;
+    if (!socket) return;
+    this.#socket = null;
+    socket.onmessage = socket.onclose = null;
+    socket.close();
+    for (const room of this.#rooms.values()) {
+      room.isJoined = false;
+      room.request = null;
+    }
+    for (const request of [...this.#requests.values()]) {
+      request.inFlight = false;
+      if (request.type === "leave") this.#settle(request, "resolve"); // the session is gone
+    }
+  }
+
+  // Full jitter above a floor: 0.5 s to 20 s, wider with each attempt.
+  #backOff(attempt) {
+    const width = Math.min(BACKOFF_MIN_MS * 2 ** attempt, BACKOFF_MAX_MS - BACKOFF_MIN_MS);
+    return Math.round(BACKOFF_MIN_MS + this.#options.random() * width);
+  }
+
+  #enter(to, details = {}) {
+    const from = this.#state;
+    this.#state = to;
+    this.#emit("state", { from, to, ...details });
+  }
+
+  // ---- is it alive? ----
+
+  // An OPEN socket proves nothing after sleep or a change of network: only an answer does.
+  #watch() {
+    const pingMs = Math.max(this.#welcome.ping_ms ?? 25_000, 1_000);
+    const silentMs = this.#options.now() - this.#heardAt;
+    if (silentMs >= pingMs) return this.#probe();
+    this.#start("watch", pingMs - Math.max(silentMs, 0), () => this.#watch());
+  }
+
+  #probe() {
+    const heard = this.#heard;
+    this.#socket.send('{"type":"ping"}');
+    this.#start("watch", PROBE_MS, () => {
+      if (this.#heard === heard) this.#lose(1006, "the server is silent");
+      else this.#watch();
+    });
+  }
+
+  #onWake = () => {
+    if (globalThis.document?.visibilityState === "hidden") return;
+    if (this.#state === "reconnecting") this.#dial();
+    else if (this.#state === "connected") this.#probe();
+  };
+
+  #observeBrowser(on) {
+    const change = on ? "addEventListener" : "removeEventListener";
+    globalThis[change]?.("online", this.#onWake);
+    globalThis.document?.[change]("visibilitychange", this.#onWake);
+  }
+
+  // ---- what the server says ----
+
+  #hear(data) {
+    this.#heard++;
+    this.#heardAt = this.#options.now();
+    let frame;
+    try {
+      frame = JSON.parse(data);
+    } catch {
+      return this.#emit("error", new ChatnodeError("bad_frame", "the server's frame is not JSON"));
+    }
+    if (frame?.type === "welcome") this.#onWelcome(frame);
+    else if (this.#state === "connected") this.#handle(frame);
+  }
+
+  #handle(frame) {
+    switch (frame?.type) {
+      case "joined": return this.#onJoined(frame);
+      case "message": return this.#onEntry(frame, this.#rooms.get(frame.room)?.cursor);
+      case "direct": return this.#onEntry(frame, this.#inbox);
+      case "ack":
+      case "left":
+      case "history": return this.#answer(frame);
+      case "error": return this.#onError(frame);
+      case "gap": return this.#onGap(frame);
+      case "reconnect": return this.#onReconnect(frame);
+    } // a newer server may say more
+  }
+
+  #onWelcome(frame) {
+    this.#welcome = frame;
+    this.#connectedAt = this.#options.now();
+    this.#enter("connected");
+    this.#opening?.resolve();
+    this.#opening = null;
+    if (this.#state !== "connected") return; // a listener closed it
+    this.#watch();
+    for (const room of this.#rooms.values()) {
+      if (room.request === null) this.#sendJoin(room);
+    }
+    this.#flush();
+  }
+
+  #sendJoin(room) {
+    room.request = makeId();
+    room.asked = room.cursor.resume;
+    const since = room.asked ?? undefined;
+    this.#socket.send(JSON.stringify({ type: "join", room: room.name, since, id: room.request }));
+  }
+
+  #onJoined(frame) {
+    if (frame.inbox) return this.#inbox.joined(frame, this.#inboxAsked, true);
+    const room = this.#rooms.get(frame.room);
+    if (!room || room.request !== frame.id) return; // left meanwhile
+    room.isJoined = true;
+    room.request = null;
+    room.cursor.joined(frame, room.asked, false);
+    room.settle("resolve", withoutEnvelope(frame));
+    this.#emit("joined", withoutEnvelope(frame));
+    this.#flush();
+  }
+
+  #onEntry(frame, cursor) {
+    const taken = cursor?.take(frame.pos);
+    if (!taken) return;
+    const { room, pos } = frame;
+    if (taken.from !== null) this.#emit("gap", { ...channel(room), from: taken.from, to: pos });
+    this.#emit(frame.type, frame);
+  }
+
+  #onGap(frame) {
+    const cursor = frame.inbox ? this.#inbox : this.#rooms.get(frame.room)?.cursor;
+    if (!cursor) return;
+    cursor.reset();
+    this.#emit("gap", { ...channel(frame.room), reset: true });
+  }
+
+  #onError({ id, code, message, retry = false }) {
+    const error = new ChatnodeError(code, message, retry);
+    const request = this.#requests.get(id);
+    const room = [...this.#rooms.values()].find((each) => id !== undefined && each.request === id);
+    if (!request && !room) return this.#emit("error", error);
+    if (retry) return this.#retryLater(request, room);
+    if (request) {
+      this.#settle(request, "reject", error);
+      return this.#flush();
+    }
+    this.#rooms.delete(room.name);
+    if (room.waiters.length === 0) this.#emit("error", error);
+    room.settle("reject", error);
+  }
+
+  // Under the same id, so that the server can tell. All wait, to keep their order.
+  #retryLater(request, room) {
+    if (request) request.inFlight = false;
+    if (room) room.request = null;
+    if (this.#timers.has("retry")) return;
+    this.#start("retry", this.#backOff(this.#retries++), () => {
+      this.#stop("retry");
+      for (const each of this.#rooms.values()) {
+        if (!each.isJoined && each.request === null) this.#sendJoin(each);
+      }
+      this.#flush();
+    });
+  }
+
+  #onReconnect({ in_ms: inMs = 0 }) {
+    this.#moveAt = this.#options.now() + inMs;
+    this.#start("move", inMs, () => this.#lose(CLOSE.restart, "the server asked for it"));
+  }
+
+  // ---- small things ----
+
+  #start(purpose, ms, run) {
+    this.#stop(purpose);
+    this.#timers.set(purpose, this.#later(ms, run));
+  }
+
+  #stop(purpose) {
+    if (this.#timers.has(purpose)) this.#cancel(this.#timers.get(purpose));
+    this.#timers.delete(purpose);
+  }
+
+  #later(ms, run) {
+    const { setTimeout } = this.#options;
+    return setTimeout(run, ms);
+  }
+
+  #cancel(timer) {
+    const { clearTimeout } = this.#options;
+    clearTimeout(timer);
+  }
+
+  // A listener's mistake is its own: it shows up, but stops neither the others nor the client.
+  #emit(event, value) {
+    for (const listener of [...(this.#listeners.get(event) ?? [])]) {
+      try {
+        listener(value);
+      } catch (error) {
+        queueMicrotask(() => { throw error; });
+      }
+    }
+  }
+}
+
+function closedError() {
+  return new ChatnodeError("closed", "the client is closed");
+}
+
+function deferred() {
+  const result = {};
+  result.promise = new Promise((resolve, reject) => Object.assign(result, { resolve, reject }));
+  return result;
+}
+
+// The id is known before the answer: a page shows the message at once and knows it again by it.
+function withId(promise, id) {
+  return Object.assign(promise, { id });
+}
+
+function withoutEnvelope({ type, id, ...rest }) {
+  return rest;
+}
+
+function channel(room) {
+  return room === undefined ? { inbox: true } : { room };
+}
+
+// Unique, not secret: Node.js 18, which has no global `crypto`, gets it from Math.random().
+function makeId() {
+  const bytes = new Uint8Array(12);
+  if (globalThis.crypto) crypto.getRandomValues(bytes);
+  else bytes.forEach((_, i) => { bytes[i] = Math.floor(Math.random() * 256); });
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
+}

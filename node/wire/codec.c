@@ -1,0 +1,414 @@
+// SPDX-License-Identifier: MIT
+// Requests: JSON text from clients to checked values; and the check of entries from the bus.
+#include "chatnode/codec.h"
+
+#include <jansson.h>
+#include <pthread.h>
+#include <stdlib.h>
+
+#include "chatnode/name.h"
+#include "wire_private.h"
+
+// ---- Before parsing: bounds that hostile text must keep before jansson sees it ----
+
+// Where a linear pass over JSON text stands.
+struct scan {
+    size_t depth;
+    size_t tokens; // strings, containers and words seen: values and the keys of objects
+    size_t colons; // as many keys have their value
+    bool in_word;  // inside a number or a literal
+};
+
+static bool is_space(char c)
+{
+    return c == ' ' || c == '\t' || c == '\n' || c == '\r';
+}
+
+// The index just after the string that begins at text[at]; the text's length when it does not end.
+static size_t skip_string(struct cn_str text, size_t at)
+{
+    for (at++; at < text.len; at++) {
+        if (text.ptr[at] == '\\')
+            at++;
+        else if (text.ptr[at] == '"')
+            return at + 1;
+    }
+    return text.len;
+}
+
+// Accounts for one character outside strings.
+static void scan_char(struct scan *scan, char c)
+{
+    bool was_in_word = scan->in_word;
+    scan->in_word = false;
+    switch (c) {
+    case '{':
+    case '[':
+        scan->tokens++;
+        scan->depth++;
+        break;
+    case '}':
+    case ']':
+        scan->depth -= scan->depth > 0;
+        break;
+    case ':':
+        scan->colons++;
+        break;
+    case '"':
+        scan->tokens++;
+        break;
+    case ',':
+        break;
+    default:
+        scan->in_word = !is_space(c);
+        scan->tokens += scan->in_word && !was_in_word;
+    }
+}
+
+// True when no prefix of the text nests too deep or holds too many values. A prefix holds at most
+// one key whose colon has not come yet. What is not JSON may pass: jansson stops there.
+static bool is_within_bounds(struct cn_str text)
+{
+    struct scan scan = {0};
+    size_t at = 0;
+    while (at < text.len) {
+        scan_char(&scan, text.ptr[at]);
+        if (scan.depth > CN_CODEC_DEPTH_MAX || scan.tokens > scan.colons + CN_CODEC_NODES_MAX + 1)
+            return false;
+        at = text.ptr[at] == '"' ? skip_string(text, at) : at + 1;
+    }
+    return scan.tokens <= scan.colons + CN_CODEC_NODES_MAX;
+}
+
+// ---- Fields ----
+
+enum field_bit {
+    FIELD_ROOM = 1,
+    FIELD_TO = 2,
+    FIELD_WITH = 4,
+    FIELD_CONTENT = 8,
+    FIELD_SINCE = 16,
+    FIELD_BEFORE = 32,
+    FIELD_AFTER = 64,
+    FIELD_LIMIT = 128
+};
+
+// The fields that say where a request goes. One that does not belong to the request's type is
+// refused, not ignored: a message that was meant for one user must not end up in a room.
+enum { FIELDS_OF_ADDRESS = FIELD_ROOM | FIELD_TO | FIELD_WITH };
+
+// The views of a string's bytes; may contain NUL.
+static struct cn_str text_of(const json_t *value)
+{
+    return (struct cn_str){json_string_value(value), json_string_length(value)};
+}
+
+static enum cn_err read_name(const json_t *value, struct cn_str *out)
+{
+    if (!json_is_string(value) || !cn_name_is_valid(text_of(value)))
+        return CN_INVALID;
+    *out = text_of(value);
+    return CN_OK;
+}
+
+static enum cn_err read_position(const json_t *value, bool *has, struct cn_pos *out)
+{
+    *has = json_is_string(value) && cn_pos_parse(text_of(value), out) == CN_OK;
+    return *has ? CN_OK : CN_INVALID;
+}
+
+static enum cn_err read_room(const json_t *value, struct cn_request *out)
+{
+    return read_name(value, &out->room);
+}
+
+static enum cn_err read_to(const json_t *value, struct cn_request *out)
+{
+    return read_name(value, &out->to);
+}
+
+// Writes the value anew, without white space.
+static enum cn_err read_content(const json_t *value, struct cn_request *out)
+{
+    char *text = json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY);
+    if (!text)
+        return CN_NOMEM;
+    out->owned_text = text;
+    out->content = cn_str_of(text);
+    return CN_OK;
+}
+
+static enum cn_err read_since(const json_t *value, struct cn_request *out)
+{
+    return read_position(value, &out->has_since, &out->since);
+}
+
+static enum cn_err read_before(const json_t *value, struct cn_request *out)
+{
+    return read_position(value, &out->has_before, &out->before);
+}
+
+static enum cn_err read_after(const json_t *value, struct cn_request *out)
+{
+    return read_position(value, &out->has_after, &out->after);
+}
+
+static enum cn_err read_limit(const json_t *value, struct cn_request *out)
+{
+    json_int_t limit = json_integer_value(value); // 0 when it is no integer
+    if (limit < 1 || limit > CN_CODEC_LIMIT_MAX)
+        return CN_INVALID;
+    out->limit = (unsigned)limit;
+    return CN_OK;
+}
+
+struct field {
+    unsigned bit;
+    const char *name;
+    enum cn_problem problem;                                          // when its value is wrong
+    enum cn_err (*read)(const json_t *value, struct cn_request *out); // CN_INVALID, CN_NOMEM
+};
+
+// `content` comes last: it is the one that costs something.
+static const struct field fields[] = {
+    {FIELD_ROOM, "room", CN_PROBLEM_BAD_NAME, read_room},
+    {FIELD_TO, "to", CN_PROBLEM_BAD_NAME, read_to},
+    {FIELD_SINCE, "since", CN_PROBLEM_BAD_POSITION, read_since},
+    {FIELD_BEFORE, "before", CN_PROBLEM_BAD_POSITION, read_before},
+    {FIELD_AFTER, "after", CN_PROBLEM_BAD_POSITION, read_after},
+    {FIELD_LIMIT, "limit", CN_PROBLEM_BAD_REQUEST, read_limit},
+    {FIELD_WITH, "with", CN_PROBLEM_BAD_REQUEST, NULL}, // no request takes it
+    {FIELD_CONTENT, "content", CN_PROBLEM_BAD_REQUEST, read_content},
+};
+
+// What each type of request takes. Other fields are ignored, but for those of an address.
+struct shape {
+    unsigned required;
+    unsigned optional;
+    unsigned one_of; // at most one of these
+};
+
+static const struct shape shapes[CN_REQUEST_COUNT] = {
+    [CN_REQUEST_MESSAGE] = {.required = FIELD_CONTENT, .optional = FIELD_ROOM},
+    [CN_REQUEST_DIRECT] = {.required = FIELD_TO | FIELD_CONTENT},
+    [CN_REQUEST_JOIN] = {.required = FIELD_ROOM, .optional = FIELD_SINCE},
+    [CN_REQUEST_LEAVE] = {.required = FIELD_ROOM},
+    [CN_REQUEST_HISTORY] = {.optional = FIELD_ROOM | FIELD_BEFORE | FIELD_AFTER | FIELD_LIMIT,
+                            .one_of = FIELD_BEFORE | FIELD_AFTER},
+    [CN_REQUEST_PING] = {0},
+};
+
+static const char *const type_names[CN_REQUEST_COUNT] = {
+#define X(symbol, type) [CN_REQUEST_##symbol] = type,
+    CN_REQUEST_TABLE(X)
+#undef X
+};
+
+// ---- The parser ----
+
+// jansson takes want of memory for bad text in places, so its allocator remembers it, per thread.
+static _Thread_local bool is_out_of_memory;
+static pthread_once_t jansson_once = PTHREAD_ONCE_INIT;
+
+static void *allocate(size_t len)
+{
+    void *memory = malloc(len);
+    is_out_of_memory |= memory == NULL;
+    return memory;
+}
+
+// The seed keeps clients from choosing keys that collide in jansson's hash tables.
+static void prepare_jansson(void)
+{
+    json_set_alloc_funcs(allocate, free);
+    json_object_seed(0); // from the system's randomness
+}
+
+// ---- Decoding ----
+
+// The bits of the known fields that the object has.
+static unsigned fields_given(const json_t *object)
+{
+    unsigned given = 0;
+    for (size_t i = 0; i < CN_COUNT(fields); i++) {
+        if (json_object_get(object, fields[i].name))
+            given |= fields[i].bit;
+    }
+    return given;
+}
+
+static bool has_right_fields(const struct shape *shape, unsigned given)
+{
+    unsigned taken = shape->required | shape->optional;
+    return (given & shape->required) == shape->required &&
+           (given & FIELDS_OF_ADDRESS & ~taken) == 0 &&
+           (shape->one_of == 0 || (given & shape->one_of) != shape->one_of);
+}
+
+static enum cn_err decode_fields(const json_t *object, struct cn_request *out,
+                                 enum cn_problem *problem)
+{
+    const struct shape *shape = &shapes[out->type];
+    unsigned given = fields_given(object);
+    *problem = CN_PROBLEM_BAD_REQUEST;
+    if (!has_right_fields(shape, given))
+        return CN_INVALID;
+    given &= shape->required | shape->optional;
+    for (size_t i = 0; i < CN_COUNT(fields); i++) {
+        if (!(given & fields[i].bit))
+            continue;
+        *problem = fields[i].problem;
+        enum cn_err err = fields[i].read(json_object_get(object, fields[i].name), out);
+        if (err != CN_OK)
+            return err;
+    }
+    return CN_OK;
+}
+
+static enum cn_err decode_id(const json_t *object, struct cn_request *out, enum cn_problem *problem)
+{
+    const json_t *id = json_object_get(object, "id");
+    if (!id)
+        return CN_OK;
+    *problem = CN_PROBLEM_BAD_ID;
+    if (!json_is_string(id) || !cn_name_is_valid_id(text_of(id)))
+        return CN_INVALID;
+    out->id = text_of(id);
+    return CN_OK;
+}
+
+static enum cn_err decode_type(const json_t *object, struct cn_request *out,
+                               enum cn_problem *problem)
+{
+    const json_t *type = json_object_get(object, "type");
+    *problem = CN_PROBLEM_BAD_REQUEST;
+    if (!json_is_string(type))
+        return CN_INVALID;
+    for (int i = 0; i < CN_REQUEST_COUNT; i++) {
+        if (cn_str_equal(text_of(type), cn_str_of(type_names[i]))) {
+            out->type = (enum cn_request_type)i;
+            return CN_OK;
+        }
+    }
+    *problem = CN_PROBLEM_UNKNOWN_TYPE;
+    return CN_INVALID;
+}
+
+static enum cn_err decode_object(struct cn_str text, struct cn_request *out,
+                                 enum cn_problem *problem)
+{
+    *problem = CN_PROBLEM_BAD_JSON;
+    if (!is_within_bounds(text))
+        return CN_INVALID;
+    pthread_once(&jansson_once, prepare_jansson);
+    is_out_of_memory = false;
+    json_t *object = json_loadb(text.ptr, text.len, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, NULL);
+    if (!object)
+        return is_out_of_memory ? CN_NOMEM : CN_INVALID;
+    out->owned = object;
+    enum cn_err err = decode_id(object, out, problem);
+    if (err == CN_OK)
+        err = decode_type(object, out, problem);
+    if (err == CN_OK)
+        err = decode_fields(object, out, problem);
+    return err;
+}
+
+// The whole text becomes the content of a message.
+static enum cn_err decode_plain(struct cn_str text, struct cn_request *out)
+{
+    struct cn_buf quoted;
+    cn_buf_init(&quoted, text.len * 6 + 2); // at worst each byte becomes \u00XX
+    enum cn_err err = cn_codec_quote(&quoted, text);
+    if (err != CN_OK) {
+        cn_buf_fini(&quoted);
+        return err;
+    }
+    out->type = CN_REQUEST_MESSAGE;
+    out->owned_text = quoted.data;
+    out->content = cn_buf_str(&quoted);
+    return CN_OK;
+}
+
+enum cn_err cn_request_decode(struct cn_str text, struct cn_request *out, enum cn_problem *problem)
+{
+    *out = (struct cn_request){.limit = 50};
+    size_t at = 0;
+    while (at < text.len && is_space(text.ptr[at]))
+        at++;
+    if (at < text.len && text.ptr[at] == '{')
+        return decode_object(text, out, problem);
+    return decode_plain(text, out);
+}
+
+void cn_request_fini(struct cn_request *request)
+{
+    json_decref(request->owned); // takes NULL
+    free(request->owned_text);
+    *request = (struct cn_request){0};
+}
+
+// ---- Entries from the bus ----
+
+// True when text[*at...] begins with `literal`; *at is then behind it.
+static bool skip_literal(struct cn_str text, size_t *at, struct cn_str literal)
+{
+    if (text.len - *at < literal.len || memcmp(text.ptr + *at, literal.ptr, literal.len) != 0)
+        return false;
+    *at += literal.len;
+    return true;
+}
+
+// True when a position and its closing quote stand at text[*at]; *at is then behind the quote.
+static bool skip_position(struct cn_str text, size_t *at, struct cn_pos *pos)
+{
+    size_t most = text.len - *at < CN_POS_TEXT_BYTES ? text.len - *at : CN_POS_TEXT_BYTES;
+    const char *quote = memchr(text.ptr + *at, '"', most);
+    if (!quote)
+        return false;
+    struct cn_str view = {text.ptr + *at, (size_t)(quote - text.ptr) - *at};
+    *at += view.len + 1;
+    return cn_pos_parse(view, pos) == CN_OK;
+}
+
+// True when a JSON number without sign, fraction and exponent stands at text[*at], 18 digits at
+// most; *at is then behind it.
+static bool skip_digits(struct cn_str text, size_t *at)
+{
+    size_t start = *at;
+    while (*at < text.len && text.ptr[*at] >= '0' && text.ptr[*at] <= '9')
+        (*at)++;
+    size_t len = *at - start;
+    return len > 0 && len <= 18 && (len == 1 || text.ptr[start] != '0');
+}
+
+// True for UTF-8 without control characters below 0x20. Runs for each delivered message.
+static bool is_clean(struct cn_str text, size_t at)
+{
+    while (at < text.len) {
+        if (text.len - at >= 8 && cn_is_plain_word(text.ptr + at)) {
+            at += 8;
+            continue;
+        }
+        unsigned char c = (unsigned char)text.ptr[at];
+        size_t len = c < 0x80 ? c >= 0x20 : cn_utf8_sequence(text.ptr + at, text.len - at);
+        if (len == 0)
+            return false;
+        at += len;
+    }
+    return true;
+}
+
+enum cn_err cn_codec_entry_check(struct cn_str text, size_t max_bytes, struct cn_pos *pos)
+{
+    struct cn_pos found;
+    size_t at = 0;
+    if (text.len > max_bytes || !skip_literal(text, &at, CN_STR_LITERAL("{\"pos\":\"")) ||
+        !skip_position(text, &at, &found) || !skip_literal(text, &at, CN_STR_LITERAL(",\"ts\":")) ||
+        !skip_digits(text, &at) || !skip_literal(text, &at, CN_STR_LITERAL(",\"type\":\"")))
+        return CN_INVALID;
+    if (text.ptr[text.len - 1] != '}' || !is_clean(text, at))
+        return CN_INVALID;
+    *pos = found;
+    return CN_OK;
+}

@@ -1,0 +1,275 @@
+// SPDX-License-Identifier: MIT
+// Answers and entries as JSON text: what the server writes.
+#include "chatnode/codec.h"
+
+#include <inttypes.h>
+
+#include "wire_private.h"
+
+// Appends piece by piece and remembers the first failure, after which it appends no more.
+struct writer {
+    struct cn_buf *out;
+    size_t start; // out->len before the first piece
+    enum cn_err err;
+};
+
+static struct writer begin(struct cn_buf *out)
+{
+    return (struct writer){out, out->len, CN_OK};
+}
+
+// All or nothing: takes back what was appended before a failure.
+static enum cn_err finish(struct writer *w)
+{
+    if (w->err != CN_OK)
+        w->out->len = w->start;
+    return w->err;
+}
+
+static void put(struct writer *w, struct cn_str text)
+{
+    if (w->err == CN_OK)
+        w->err = cn_buf_append_str(w->out, text);
+}
+
+#define PUT(w, literal) put((w), CN_STR_LITERAL(literal))
+
+// ---- Strings ----
+
+// How many bytes from text[at] on go into a JSON string as they are; stops before invalid UTF-8.
+static size_t run_of_plain(struct cn_str text, size_t at)
+{
+    size_t start = at;
+    while (at < text.len) {
+        unsigned char c = (unsigned char)text.ptr[at];
+        if (c < 0x20 || c == '"' || c == '\\')
+            break;
+        size_t len = cn_utf8_sequence(text.ptr + at, text.len - at);
+        if (len == 0)
+            break;
+        at += len;
+    }
+    return at - start;
+}
+
+// One byte that may not stand in a JSON string as it is (RFC 8259 section 7).
+static void put_escaped(struct writer *w, unsigned char c)
+{
+    static const char short_forms[] = "\"\"\\\\\bb\ff\nn\rr\tt"; // the byte, then its letter
+    for (size_t i = 0; i + 1 < sizeof(short_forms); i += 2) {
+        if (c == (unsigned char)short_forms[i]) {
+            put(w, (struct cn_str){(char[]){'\\', short_forms[i + 1]}, 2});
+            return;
+        }
+    }
+    if (c >= 0x80) {
+        PUT(w, "\xEF\xBF\xBD"); // U+FFFD
+        return;
+    }
+    static const char digits[] = "0123456789abcdef";
+    const char escape[] = {'\\', 'u', '0', '0', digits[c >> 4], digits[c & 15]};
+    put(w, (struct cn_str){escape, sizeof(escape)});
+}
+
+static void put_quoted(struct writer *w, struct cn_str text)
+{
+    PUT(w, "\"");
+    size_t at = 0;
+    while (at < text.len && w->err == CN_OK) {
+        size_t len = run_of_plain(text, at);
+        put(w, (struct cn_str){text.ptr + at, len});
+        at += len;
+        if (at < text.len)
+            put_escaped(w, (unsigned char)text.ptr[at++]);
+    }
+    PUT(w, "\"");
+}
+
+enum cn_err cn_codec_quote(struct cn_buf *out, struct cn_str text)
+{
+    struct writer w = begin(out);
+    put_quoted(&w, text);
+    return finish(&w);
+}
+
+// ---- Fields: each begins with its comma, since none comes first in its object ----
+
+// `key` is `,"name":`.
+static void put_text(struct writer *w, const char *key, struct cn_str value)
+{
+    put(w, cn_str_of(key));
+    put_quoted(w, value);
+}
+
+static void put_number(struct writer *w, const char *key, int64_t value)
+{
+    if (w->err == CN_OK)
+        w->err = cn_buf_printf(w->out, "%s%" PRId64, key, value);
+}
+
+static void put_bool(struct writer *w, const char *key, bool value)
+{
+    put(w, cn_str_of(key));
+    put(w, cn_str_of(value ? "true" : "false"));
+}
+
+static void put_pos(struct writer *w, struct cn_pos pos)
+{
+    char text[CN_POS_TEXT_BYTES];
+    size_t len = cn_pos_format(pos, text);
+    put_text(w, ",\"pos\":", (struct cn_str){text, len});
+}
+
+static void put_id(struct writer *w, struct cn_str id)
+{
+    if (id.ptr)
+        put_text(w, ",\"id\":", id);
+}
+
+// The room, or that it is the inbox.
+static void put_place(struct writer *w, struct cn_str room)
+{
+    if (room.ptr)
+        put_text(w, ",\"room\":", room);
+    else
+        PUT(w, ",\"inbox\":true");
+}
+
+// ---- Entries ----
+
+enum cn_err cn_codec_message_body(struct cn_buf *out, struct cn_str room, struct cn_str from,
+                                  struct cn_str content, struct cn_str id)
+{
+    struct writer w = begin(out);
+    PUT(&w, "\"type\":\"message\"");
+    put_text(&w, ",\"room\":", room);
+    put_text(&w, ",\"from\":", from);
+    PUT(&w, ",\"content\":");
+    put(&w, content);
+    put_id(&w, id);
+    PUT(&w, "}");
+    return finish(&w);
+}
+
+enum cn_err cn_codec_direct_body(struct cn_buf *out, struct cn_str from, struct cn_str to,
+                                 struct cn_str content, struct cn_str id)
+{
+    struct writer w = begin(out);
+    PUT(&w, "\"type\":\"direct\"");
+    put_text(&w, ",\"from\":", from);
+    put_text(&w, ",\"to\":", to);
+    PUT(&w, ",\"content\":");
+    put(&w, content);
+    put_id(&w, id);
+    PUT(&w, "}");
+    return finish(&w);
+}
+
+// ---- Answers ----
+
+enum cn_err cn_codec_welcome(struct cn_buf *out, const struct cn_welcome *welcome)
+{
+    struct writer w = begin(out);
+    PUT(&w, "{\"type\":\"welcome\"");
+    put_text(&w, ",\"user\":", welcome->user);
+    put_text(&w, ",\"session\":", welcome->session);
+    put_text(&w, ",\"node\":", welcome->node);
+    put_text(&w, ",\"version\":", welcome->version);
+    put_number(&w, ",\"ping_ms\":", welcome->ping_ms);
+    put_number(&w, ",\"limits\":{\"max_message_bytes\":", (int64_t)welcome->max_message_bytes);
+    put_number(&w, ",\"max_rooms\":", welcome->max_rooms);
+    put_number(&w, ",\"max_in_flight\":", welcome->max_in_flight);
+    put_text(&w, "},\"durability\":", welcome->durability);
+    PUT(&w, "}");
+    return finish(&w);
+}
+
+enum cn_err cn_codec_joined(struct cn_buf *out, struct cn_str room, struct cn_pos pos,
+                            bool recovered, struct cn_str id)
+{
+    struct writer w = begin(out);
+    PUT(&w, "{\"type\":\"joined\"");
+    put_place(&w, room);
+    put_pos(&w, pos);
+    put_bool(&w, ",\"recovered\":", recovered);
+    put_id(&w, id);
+    PUT(&w, "}");
+    return finish(&w);
+}
+
+enum cn_err cn_codec_left(struct cn_buf *out, struct cn_str room, struct cn_str id)
+{
+    struct writer w = begin(out);
+    PUT(&w, "{\"type\":\"left\"");
+    put_text(&w, ",\"room\":", room);
+    put_id(&w, id);
+    PUT(&w, "}");
+    return finish(&w);
+}
+
+enum cn_err cn_codec_ack(struct cn_buf *out, struct cn_str id, struct cn_pos pos, int64_t ts_ms,
+                         bool dup)
+{
+    struct writer w = begin(out);
+    PUT(&w, "{\"type\":\"ack\"");
+    put_id(&w, id);
+    put_pos(&w, pos);
+    put_number(&w, ",\"ts\":", ts_ms);
+    put_bool(&w, ",\"dup\":", dup);
+    PUT(&w, "}");
+    return finish(&w);
+}
+
+enum cn_err cn_codec_error(struct cn_buf *out, enum cn_problem problem, struct cn_str id)
+{
+    struct writer w = begin(out);
+    PUT(&w, "{\"type\":\"error\"");
+    put_id(&w, id);
+    put_text(&w, ",\"code\":", cn_str_of(cn_problem_code(problem)));
+    put_text(&w, ",\"message\":", cn_str_of(cn_problem_message(problem)));
+    put_bool(&w, ",\"retry\":", cn_problem_retry(problem));
+    PUT(&w, "}");
+    return finish(&w);
+}
+
+enum cn_err cn_codec_gap_reset(struct cn_buf *out, struct cn_str room)
+{
+    struct writer w = begin(out);
+    PUT(&w, "{\"type\":\"gap\"");
+    put_place(&w, room);
+    PUT(&w, ",\"reset\":true}");
+    return finish(&w);
+}
+
+enum cn_err cn_codec_history(struct cn_buf *out, struct cn_str room, struct cn_str id,
+                             struct cn_str entries, bool more)
+{
+    struct writer w = begin(out);
+    PUT(&w, "{\"type\":\"history\"");
+    put_text(&w, ",\"room\":", room);
+    put_id(&w, id);
+    PUT(&w, ",\"messages\":[");
+    put(&w, entries);
+    put_bool(&w, "],\"more\":", more);
+    PUT(&w, "}");
+    return finish(&w);
+}
+
+enum cn_err cn_codec_reconnect(struct cn_buf *out, int64_t in_ms, enum cn_reason reason)
+{
+    struct writer w = begin(out);
+    PUT(&w, "{\"type\":\"reconnect\"");
+    put_number(&w, ",\"in_ms\":", in_ms);
+    put_text(&w, ",\"reason\":", cn_str_of(cn_reason_name(reason)));
+    PUT(&w, "}");
+    return finish(&w);
+}
+
+enum cn_err cn_codec_pong(struct cn_buf *out, struct cn_str id)
+{
+    struct writer w = begin(out);
+    PUT(&w, "{\"type\":\"pong\"");
+    put_id(&w, id);
+    PUT(&w, "}");
+    return finish(&w);
+}

@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: MIT
+// What the files of this folder share: the settings as data, and steps over UTF-8.
+#ifndef CHATNODE_WIRE_PRIVATE_H
+#define CHATNODE_WIRE_PRIVATE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "chatnode/buf.h"
+
+// ---- Settings (config_text.c) ----
+
+enum cn_setting_kind { CN_SETTING_TEXT, CN_SETTING_NUMBER, CN_SETTING_SWITCH };
+
+// One row of CN_CONFIG_TABLE as data.
+struct cn_setting {
+    enum cn_setting_kind kind;
+    const char *key;
+    size_t offset;            // of the field in struct cn_config
+    const char *text_default; // TEXT
+    int64_t number_default;   // NUMBER, and SWITCH as 0 or 1
+    int64_t min, max;         // NUMBER
+    unsigned flags;           // enum cn_setting_flags
+    const char *group;
+    const char *value; // the placeholder of --help; NULL for a SWITCH
+    const char *help;
+};
+
+// The rows in the table's order, and how many there are.
+const struct cn_setting *cn_settings(size_t *count);
+
+// The row with this key, or NULL.
+const struct cn_setting *cn_setting_find(struct cn_str key);
+
+// The known key, or flag such as "help", that is nearest to `key` by edit distance; NULL when none
+// is near.
+const char *cn_setting_nearest(struct cn_str key);
+
+// What is wrong with a text setting's value, as the end of a sentence that begins with the value;
+// NULL when it is right. `text` is followed by a NUL.
+const char *cn_setting_complaint(const struct cn_setting *setting, struct cn_str text);
+
+// ---- Shapes of text (name.c); each `text` is followed by a NUL ----
+
+// Decimal digits, without sign and space, from `min` to `max`: *out is then set.
+bool cn_text_is_number(struct cn_str text, int64_t min, int64_t max, int64_t *out);
+
+// HOST:PORT, where HOST is a name, an IPv4 address, or an IPv6 address in brackets.
+bool cn_text_is_address(struct cn_str text);
+
+// 10.0.0.0/8, 192.0.2.7, 2001:db8::/32
+bool cn_text_is_network(struct cn_str text);
+
+// https://chat.example.org:8443 with nothing behind it, or *
+bool cn_text_is_origin(struct cn_str text);
+
+// Items between commas, each of which `is_item`; an empty text is an empty list.
+bool cn_text_is_list(struct cn_str text, bool (*is_item)(struct cn_str item));
+
+// ---- UTF-8 (name.c) ----
+
+// The length, 1 to 4, of the valid sequence at `at` with `left` > 0 bytes before the end (RFC 3629
+// section 4); 0 when there is none.
+size_t cn_utf8_sequence(const char *at, size_t left);
+
+// Eight bytes at once: true when each is ASCII and none is a control character below 0x20.
+static inline bool cn_is_plain_word(const char *at)
+{
+    const uint64_t high = 0x8080808080808080u;
+    uint64_t word;
+    memcpy(&word, at, sizeof(word));
+    return ((word | (word - 0x2020202020202020u)) & high) == 0;
+}
+
+#endif

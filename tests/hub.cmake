@@ -1,0 +1,16 @@
+# Unit tests of floor 3: the hub with fake sockets, on the in-process bus, turned by hand.
+foreach(module ring registry feed)
+    cn_unit_test(${module} cn_hub cn_wire cn_base)
+endforeach()
+foreach(module session loop hub admin fanout recovery publish channel history)
+    cn_unit_test(${module} cn_test_hub)
+endforeach()
+cn_wrap(recovery cn_channel_on_entry)
+cn_wrap(publish malloc calloc)
+cn_unit_test(metrics_table cn_wire cn_base)
+# The test reads the answers with a parser of its own.
+target_link_libraries(test_admin PRIVATE cn::jansson)
+cn_wrap(ring calloc)
+cn_wrap(feed realloc)
+cn_wrap(registry calloc)
+cn_thread_test(registry ../hub/registry.c hash.c thread.c check.c buf.c)

@@ -1,0 +1,212 @@
+// SPDX-License-Identifier: MIT
+// The SDK's rooms and inbox: joining, resuming, dropping what is known, telling what is missing.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { comparePositions } from "../../node/web/sdk/chatnode.mjs";
+import { WELCOME, contents, greet, makeClient, message, outcome } from "./fakes.mjs";
+
+// A client in the lobby, whose newest entry is 5-0.
+function inLobby(options) {
+  const client = makeClient({ rooms: ["lobby"], ...options });
+  client.chat.connect();
+  greet(client.last());
+  client.reconnect = () => {
+    client.last().end(1006);
+    client.clock.pass(20_000);
+    return client.last();
+  };
+  return client;
+}
+
+const gaps = (events) => events.filter(([name]) => name === "gap").map(([, gap]) => gap);
+
+test("orders positions of any size", () => {
+  assert.ok(comparePositions("9-0", "10-0") < 0);
+  assert.ok(comparePositions("10-9", "10-10") < 0);
+  assert.ok(comparePositions("18446744073709551615-1", "18446744073709551614-9") > 0);
+  assert.equal(comparePositions("7-7", "7-7"), 0);
+});
+
+test("join() resolves with the server's answer, at once when joined already", async () => {
+  const { chat, last } = inLobby();
+  const joining = chat.join("tea");
+  const [{ room, since, id }] = last().take("join");
+  assert.deepEqual([room, since], ["tea", undefined]);
+  last().say({ type: "joined", room, pos: "8-3", recovered: false, id });
+  assert.deepEqual(await joining, { room: "tea", pos: "8-3", recovered: false });
+  assert.deepEqual(await chat.join("tea"), { room: "tea", pos: "8-3", recovered: true });
+  assert.deepEqual(last().take("join"), []);
+  assert.deepEqual(chat.rooms, ["lobby", "tea"]);
+});
+
+test("join() before connecting is done on welcome, and can resume from a saved position", () => {
+  const { chat, last } = makeClient();
+  chat.join("tea", { since: "8-3" });
+  chat.connect();
+  last().say(WELCOME);
+  const [{ room, since }] = last().take("join");
+  assert.deepEqual([room, since], ["tea", "8-3"]);
+});
+
+test("a refused join rejects and is forgotten, one to be retried is retried", async () => {
+  const { chat, clock, last } = inLobby();
+  const bad = chat.join("no such name!");
+  const good = chat.join("tea");
+  const [first, second] = last().take("join");
+  last().say({ type: "error", id: first.id, code: "bad_name", message: "no", retry: false });
+  last().say({ type: "error", id: second.id, code: "unavailable", message: "no", retry: true });
+  assert.equal(await outcome(bad), "bad_name");
+  assert.deepEqual(chat.rooms, ["lobby", "tea"]);
+  clock.pass(1_000);
+  const [{ room, id }] = last().take("join");
+  last().say({ type: "joined", room, pos: "0-0", recovered: false, id });
+  assert.equal((await good).room, "tea");
+});
+
+test("resumes every room and the inbox from the last position", () => {
+  const { chat, last, reconnect } = inLobby();
+  chat.join("tea");
+  const [{ id }] = last().take("join");
+  last().say({ type: "joined", room: "tea", pos: "8-3", recovered: false, id });
+  last().say(message("5-1"), { ...message("9-4"), type: "direct", to: "ann", room: undefined });
+  const socket = reconnect();
+  assert.equal(socket.url.searchParams.get("inbox"), "9-4");
+  socket.say(WELCOME);
+  const asked = socket.take("join").map(({ room, since }) => [room, since]);
+  assert.deepEqual(asked, [["lobby", "5-1"], ["tea", "8-3"]]);
+});
+
+test("hands on what was missed, once, and in order", () => {
+  const { events, last, reconnect } = inLobby();
+  last().say(message("5-1"), message("5-2"));
+  const socket = reconnect();
+  socket.say(WELCOME);
+  const [{ room, id }] = socket.take("join");
+  socket.say({ type: "joined", room, pos: "5-4", recovered: true, id });
+  socket.say(message("5-2"), message("5-3"), message("5-4"), message("5-4"), message("5-5"));
+  assert.deepEqual(contents(events), ["5-1", "5-2", "5-3", "5-4", "5-5"]);
+  assert.deepEqual(gaps(events), []);
+});
+
+test("tells a gap, then takes the newest page even from an older generation", () => {
+  const { events, last, reconnect } = inLobby();
+  last().say(message("5-1"), message("5-2"));
+  const socket = reconnect();
+  socket.say(WELCOME);
+  const [{ room, id }] = socket.take("join");
+  socket.say({ type: "joined", room, pos: "4-9", recovered: false, id });
+  socket.say({ type: "gap", room, reset: true });
+  socket.say(message("5-2"), message("4-8"), message("4-9"));
+  assert.deepEqual(gaps(events), [{ room: "lobby", reset: true }]);
+  assert.deepEqual(contents(events), ["5-1", "5-2", "4-8", "4-9"]);
+  reconnect().say(WELCOME);
+  assert.equal(last().take("join")[0].since, "4-9");
+});
+
+test("a gap that was told is not asked for again when nothing followed", () => {
+  const { last, reconnect } = inLobby();
+  const socket = reconnect();
+  socket.say(WELCOME);
+  const [{ room, id }] = socket.take("join");
+  socket.say({ type: "joined", room, pos: "7-0", recovered: false, id });
+  socket.say({ type: "gap", room, reset: true });
+  reconnect().say(WELCOME);
+  assert.equal(last().take("join")[0].since, "7-0");
+});
+
+test("a gap within a session does not move the resume position back", () => {
+  const { last, reconnect } = inLobby();
+  last().say(message("5-1"), { type: "gap", room: "lobby", reset: true });
+  reconnect().say(WELCOME);
+  assert.equal(last().take("join")[0].since, "5-1");
+});
+
+test("notices itself when entries are missing", () => {
+  const { events, last } = inLobby();
+  last().say(message("5-1"), message("5-4"), message("6-0"));
+  assert.deepEqual(gaps(events), [{ room: "lobby", from: "5-1", to: "5-4" }]);
+  assert.deepEqual(contents(events), ["5-1", "5-4", "6-0"]);
+});
+
+test("the inbox's retained entries come first; without any it resumes from its start", () => {
+  const { events, last, reconnect } = inLobby();
+  assert.equal(reconnect().url.searchParams.get("inbox"), "0-0");
+  greet(last());
+  last().say({ type: "direct", pos: "3-0", from: "bob", to: "ann", content: "psst", ts: 1 });
+  last().say({ type: "direct", pos: "3-0", from: "bob", to: "ann", content: "psst", ts: 1 });
+  assert.deepEqual(contents(events, "direct"), ["psst"]);
+
+  const fresh = makeClient();
+  fresh.chat.connect();
+  fresh.last().say(WELCOME, { type: "joined", inbox: true, pos: "3-7", recovered: false });
+  const direct = { type: "direct", from: "bob", to: "ann", ts: 1 };
+  fresh.last().say({ ...direct, pos: "3-6", content: 6 }, { ...direct, pos: "3-7", content: 7 });
+  assert.deepEqual(contents(fresh.events, "direct"), [6, 7]);
+  fresh.last().say({ type: "gap", inbox: true, reset: true });
+  assert.deepEqual(gaps(fresh.events), [{ inbox: true, reset: true }]);
+});
+
+test("leave() resolves on the answer, ends the room's messages and its resuming", async () => {
+  const { chat, events, last, reconnect } = inLobby();
+  const leaving = chat.leave("lobby");
+  const [{ id }] = last().take("leave");
+  last().say(message("5-1"));
+  assert.equal(await outcome(leaving), "open");
+  last().say({ type: "left", room: "lobby", id });
+  assert.equal(await outcome(leaving), undefined);
+  assert.deepEqual(contents(events), []);
+  reconnect().say(WELCOME);
+  assert.deepEqual(last().take("join"), []);
+});
+
+test("leave() is done when the connection breaks, and does not undo a later join", async () => {
+  const { chat, last, reconnect } = inLobby();
+  const leaving = chat.leave("lobby");
+  const socket = reconnect();
+  assert.equal(await outcome(leaving), undefined);
+  chat.join("lobby");
+  socket.say(WELCOME);
+  assert.deepEqual(last().sent.map(({ type }) => type), ["join"]);
+});
+
+test("leave() of a room whose join had failed is no error", async () => {
+  const { chat, clock, last } = inLobby();
+  const joining = chat.join("tea");
+  const [{ id: join }] = last().take("join");
+  last().say({ type: "error", id: join, code: "unavailable", message: "no", retry: true });
+  const leaving = chat.leave("tea");
+  assert.equal(await outcome(joining), "not_joined");
+  clock.pass(20_000);
+  const [{ id }] = last().take("leave");
+  last().say({ type: "error", id, code: "not_joined", message: "no", retry: false });
+  assert.equal(await outcome(leaving), undefined);
+  assert.deepEqual(last().take("join"), []);
+});
+
+test("joining again takes back a leave that was not sent yet", async () => {
+  const { chat, clock, last } = inLobby();
+  const sent = chat.send("lobby", "hi");
+  last().say({ type: "error", id: sent.id, code: "overloaded", message: "wait", retry: true });
+  const held = outcome(sent);
+  const leaving = chat.leave("lobby");
+  const joining = chat.join("lobby");
+  assert.equal(await outcome(leaving), undefined);
+  assert.equal(await held, "not_joined");
+  const [{ room, id }] = last().take("join");
+  last().say({ type: "joined", room, pos: "5-0", recovered: false, id });
+  assert.equal((await joining).room, "lobby");
+  clock.pass(20_000);
+  assert.deepEqual(last().take("leave"), []);
+});
+
+test("history() asks with its page and resolves with the messages", async () => {
+  const { chat, last } = inLobby();
+  const reading = chat.history("lobby", { before: "5-1", limit: 2 });
+  const [{ id, ...asked }] = last().take("history");
+  assert.deepEqual(asked, { type: "history", room: "lobby", before: "5-1", limit: 2 });
+  const messages = [message("4-0"), message("5-0")];
+  last().say({ type: "history", room: "lobby", id, messages, more: true });
+  assert.deepEqual(await reading, { room: "lobby", messages, more: true });
+});

@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: MIT
+"""Slow readers cost nobody else anything, and never lose a message without being told."""
+import json
+
+import pytest
+
+import flock
+from clients import CLOSE, PING, TEXT, close_of, query_of
+from harness import DEADLINE, SLOW, eventually, unique
+
+
+def read_all(client, last_id, deadline=DEADLINE * 3):
+    """(text frames up to the message with `last_id` or to the end, close code or None) of a raw client."""
+    found = []
+    while True:
+        frame = client.recv_frame(deadline)
+        if frame is None:
+            return found, None
+        if frame[0] == CLOSE:
+            return found, close_of(frame)
+        if frame[0] == TEXT:
+            found.append(json.loads(frame[1]))
+            if found[-1].get("id") == last_id:
+                return found, None
+        assert frame[0] in (TEXT, PING)
+
+
+def has_no_silent_hole(frames):
+    """Asserts that each message follows the one before, or a gap stands between them. Counts the gaps."""
+    last, gaps, told = None, 0, False
+    for frame in frames:
+        if frame["type"] == "gap":
+            gaps, told = gaps + 1, True
+        elif frame["type"] == "message":
+            gen, seq = (int(part) for part in frame["pos"].split("-"))
+            if last is not None and not told:
+                assert (gen, seq) == (last[0], last[1] + 1), f"{frame['pos']} after {last} without a gap"
+            elif last is not None:
+                assert (gen, seq) > last
+            last, told = (gen, seq), False
+    return gaps
+
+
+@pytest.mark.parametrize("bus", ["memory", "redis"])
+def test_a_member_that_stops_reading_delays_nobody_and_is_told_or_closed(start, connect, raw, room, bus):
+    redis = start.redis() if bus == "redis" else None
+    node = start.node(redis=redis, ring_frames=64, ring_bytes=65536, history_messages=200, loops=1).wait_ready()
+    slow = raw(node, rcvbuf=4096)
+    slow.open(room=room)
+    bob, ann = connect(node, room=room), connect(node, room=room)
+    for _ in range(200):
+        for n in range(20):
+            ann.say("x" * 1000, room)
+        ann.collect("ack", 20)
+    last = ann.publish("end", room)["id"]
+    assert len(bob.collect("message", 4001)) == 4001
+    frames, code = read_all(slow, last)
+    gaps = has_no_silent_hole(frames)
+    messages = [frame for frame in frames if frame["type"] == "message"]
+    assert messages, "it got nothing at all"
+    assert code == 4001 or gaps or len(messages) == 4001, (code, gaps, len(messages))
+    ann.publish("afterwards", room)
+    bob.expect("message", content="afterwards")
+
+
+def test_a_member_that_pauses_within_the_ring_gets_every_message(start, connect, raw, room):
+    node = start.node(ring_frames=16384, ring_bytes=64 << 20, history_messages=10000, loops=1)
+    slow = raw(node, rcvbuf=4096)
+    slow.open(room=room)
+    ann = connect(node, room=room)
+    for _ in range(150):
+        for n in range(20):
+            ann.say("y" * 2000, room)
+        ann.collect("ack", 20)
+    last = ann.publish("end", room)["id"]
+    frames, code = read_all(slow, last)
+    assert code is None
+    assert [f["type"] for f in frames if f["type"] != "message"] == []
+    assert len(frames) == 3001
+    has_no_silent_hole(frames)
+
+
+def test_a_lagging_member_still_gets_its_answers_whole(start, connect, raw, room):
+    node = start.node(ring_frames=16384, ring_bytes=64 << 20, loops=1)
+    slow = raw(node, rcvbuf=4096)
+    slow.open(room=room)
+    ann = connect(node, room=room)
+    for turn in range(40):
+        for n in range(20):
+            ann.say("z" * 3000, room)
+        ann.collect("ack", 20)
+        slow.send_json({"type": "ping", "id": f"p{turn}"})
+    last = ann.publish("end", room)["id"]
+    slow.send_json({"type": "ping", "id": "last"})
+    pongs, messages = [], 0
+    while len(pongs) < 41 or messages < 801:
+        frame = slow.recv_frame()
+        assert frame and frame[0] in (TEXT, PING), frame
+        if frame[0] == TEXT:
+            value = json.loads(frame[1])
+            if value["type"] == "pong":
+                pongs.append(value["id"])
+            messages += value["type"] == "message"
+    assert pongs == [f"p{n}" for n in range(40)] + ["last"] and last
+
+
+def test_answers_that_nobody_reads_close_with_4001(start, connect, raw):
+    node = start.node(outbox=65536, loops=1)
+    greedy, ann = raw(node, rcvbuf=4096), connect(node)
+    greedy.open()
+    for n in range(10):
+        ann.publish("w" * 30000)
+    request = json.dumps({"type": "history", "room": "lobby", "limit": 200})
+    try:
+        for _ in range(60):
+            greedy.send_frame(TEXT, request)
+    except (BrokenPipeError, ConnectionResetError):
+        pass
+    eventually(lambda: node.metric("chatnode_sessions") == 1, what="the slow session ended")
+    ann.publish("fine")
+
+
+def test_one_slow_reader_does_not_delay_the_others(start, raw, room):
+    node = start.node(loops=1, ping_interval=600000, ring_frames=64, ring_bytes=65536)
+    sleepers = [raw(node, rcvbuf=4096) for _ in range(20)]
+    for sleeper in sleepers:
+        sleeper.open(room=room)
+    crowd = [flock.Member(node, room, keep=n == 0) for n in range(20)]
+    writers = [flock.Publisher(node, room, unique("w"), 1000 if SLOW == 1 else 200, 16, pad="v" * 1500)]
+    messages = flock.run_to_the_end(crowd, writers)
+    flock.check(messages, crowd, writers)
+    for sleeper in sleepers:
+        frames, code = read_all(sleeper, f"{writers[0].name}-{writers[0].count - 1}")
+        assert has_no_silent_hole(frames) or code == 4001 or len(frames) == writers[0].count
+
+
+def test_slow_readers_cost_no_memory(start, raw, room):
+    node = start.node(loops=1, history_messages=50)
+    sleepers = [raw(node, rcvbuf=4096) for _ in range(100)]
+    for sleeper in sleepers:
+        sleeper.open(room=room)
+    writer = flock.Publisher(node, room, unique("w"), 500, 8, pad="m" * 8000)
+    flock.run([writer], lambda: len(writer.acks) > 50)
+    before = node.rss_bytes()
+    flock.run([writer], lambda: writer.done)
+    grown = node.rss_bytes() - before
+    assert grown < (64 << 20) * SLOW, f"{grown >> 20} MiB for 100 sleepers"
+
+
+def test_loops_share_a_room(start):
+    node = start.node(loops=4, ping_interval=600000)
+    room = unique("many")
+    crowd = [flock.Member(node, room, keep=n == 0) for n in range(40)]
+    writers = [flock.Publisher(node, room, unique("w"), 500 if SLOW == 1 else 100, 16) for _ in range(4)]
+    messages = flock.run_to_the_end(crowd, writers)
+    flock.check(messages, crowd, writers)
+
+
+def test_members_may_come_and_go_while_messages_flow(start, connect, raw, room):
+    node = start.node(loops=2)
+    writer = flock.Publisher(node, room, unique("w"), 2000 if SLOW == 1 else 400, 4)
+    visitors = []
+
+    def visit():
+        if len(writer.acks) > len(visitors) * 20:
+            client = raw(node)
+            client.handshake(query_of(None, room, None, None))
+            visitors.append(client)
+            if len(visitors) > 5:
+                visitors[-5].sock.close()
+
+    flock.run([writer], lambda: writer.done, turn=visit)
+    assert len(visitors) >= 19
+    stayed = visitors[-1]
+    stayed.until("joined", room=room)
+    writer.client.sock.setblocking(True)
+    connect(node, room=room).publish("end", room)
+    assert stayed.until("message", content="end")

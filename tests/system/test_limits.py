@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: MIT
+"""Every bound says so when it is reached."""
+import json
+import signal
+
+import pytest
+
+from clients import TEXT, frame_bytes, upgrade_request
+from harness import DEADLINE, SLOW, eventually, unique
+
+
+def test_connections_beyond_the_limit_are_refused_and_welcome_again_later(start, connect, raw):
+    node = start.node(max_connections=5)
+    sessions = [connect(node) for _ in range(5)]
+    extra = raw(node)
+    try:
+        extra.send(upgrade_request())
+        status, _ = extra.response_head()
+    except (ConnectionResetError, BrokenPipeError):
+        status = None
+    assert status in (None, 503)
+    sessions[0].publish("still works")
+    sessions[0].close()
+
+    def in_again():
+        try:
+            connect(node, deadline=DEADLINE)
+        except Exception:
+            return False
+        return True
+
+    eventually(in_again, what="a place is free again")
+
+
+def test_one_user_may_have_many_sessions_and_all_get_a_direct_message(start, connect, raw, user):
+    node = start.node(loops=2)
+    count = 200 if SLOW == 1 else 50
+    sessions = [raw(node) for _ in range(count)]
+    for session in sessions:
+        session.open(user=user, room="")
+    ann = connect(node)
+    ann.expect("ack", id=ann.tell(user, "all of you"))
+    for session in sessions:
+        assert session.until("direct")["content"] == "all of you"
+
+
+def test_publishes_beyond_the_window_are_refused_with_a_retryable_error(start, connect, room):
+    redis = start.redis()
+    node = start.node(redis=redis, max_in_flight=8, publish_deadline=int(2000 * SLOW)).wait_ready()
+    ann = connect(node, room=room)
+    redis.signal(signal.SIGSTOP)
+    try:
+        marks = [ann.say(n, room) for n in range(12)]
+        refused = ann.collect("error", 4, code="overloaded")
+        assert {error["id"] for error in refused} == set(marks[8:]) and all(error["retry"] for error in refused)
+    finally:
+        redis.signal(signal.SIGCONT)
+    ann.collect("ack", 8)
+    ann.publish("again", room, id=marks[8])
+
+
+def test_a_flood_of_wrong_frames_ends_with_4500_or_is_answered_throughout(node, raw):
+    client = raw(node)
+    client.open(room="")
+    answered = 0
+    try:
+        for _ in range(2000):
+            client.send_frame(TEXT, "{}")
+    except (BrokenPipeError, ConnectionResetError):
+        pass
+    while answered < 2000:
+        frame = client.recv_frame()
+        if frame is None:
+            return
+        if frame[0] == 8:
+            assert int.from_bytes(frame[1][:2], "big") in (4500, 4001)
+            return
+        answered += json.loads(frame[1])["type"] == "error"
+
+
+def test_a_thousand_sessions_come_and_go(start, raw):
+    node = start.node()
+    for _ in range(5 if SLOW == 1 else 1):
+        clients = [raw(node) for _ in range(200)]
+        for client in clients:
+            client.send(upgrade_request())
+        for client in clients:
+            assert client.response_head()[0] == 101
+        eventually(lambda: node.metric("chatnode_sessions") == 200, what="all are in")
+        for client in clients:
+            client.sock.close()
+        eventually(lambda: node.metric("chatnode_sessions") == 0, DEADLINE * 2, "all are gone")
+
+
+def test_many_rooms_with_one_member_each(start, connect):
+    node = start.node()
+    sessions = [connect(node, room=unique("solo")) for _ in range(50)]
+    for session in sessions:
+        session.publish("echo", session.joined["room"])
+        assert session.expect("message")["content"] == "echo"
+
+
+@pytest.mark.parametrize("limit", [64, 1000])
+def test_the_message_limit_is_configurable(start, raw, limit):
+    node = start.node(max_message=limit)
+    client = raw(node)
+    client.open()
+    client.send(frame_bytes(TEXT, "x" * limit))
+    client.until("message")
+    client.send(frame_bytes(TEXT, "x" * (limit + 1)))
+    assert client.closed_with() == 1009
+
+
+def test_memory_is_given_back_when_sessions_leave(start, raw):
+    node = start.node(loops=1)
+
+    def round_of(count):
+        clients = [raw(node) for _ in range(count)]
+        for client in clients:
+            client.open(room=unique("room"))
+        for client in clients:
+            client.sock.close()
+        eventually(lambda: node.metric("chatnode_sessions") == 0, DEADLINE * 2)
+        return node.rss_bytes()
+
+    first = round_of(150)
+    later = [round_of(150) for _ in range(4)][-1]
+    assert later < first + (6 << 20) * SLOW, (first, later)
+
+
+def test_as_many_connections_as_configured_fit_beside_many_loops(start, raw):
+    node = start.node(loops=64, max_connections=150)
+    clients = [raw(node) for _ in range(149)]
+    for client in clients:
+        client.send(upgrade_request())
+    for client in clients:
+        assert client.response_head()[0] == 101
+    assert node.metric("chatnode_sessions") == 149
