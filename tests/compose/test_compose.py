@@ -129,5 +129,5 @@ def test_every_service_has_a_health_check_that_passes(cluster):
 def test_the_health_check_of_the_image_can_fail(cluster):
     words = ("exec", cluster.nodes()[0], "chatnode", "--healthcheck")
     cluster.docker(*words)
-    wrong = ("exec", "-e", "CHATNODE_LISTEN=0.0.0.0:8001", *words[1:])
+    wrong = ("exec", "-e", "CHATNODE_INTERNAL_LISTEN=127.0.0.1:9001", *words[1:])
     assert subprocess.run(["docker", *wrong], env=cluster.env, capture_output=True).returncode == 1
