@@ -16,7 +16,7 @@ struct cn_node {
     struct cn_reactor *reactor;
     struct cn_hub *hub;
     struct cn_edge *edge;
-    struct cn_signal *signals[5];
+    struct cn_signal *signals[4];
     struct cn_drain *drain; // once SIGTERM has come
     enum cn_exit exit;
 };

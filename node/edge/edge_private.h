@@ -137,7 +137,7 @@ void cn_ws_open(struct cn_conn *conn, struct lws *wsi);
 int cn_ws_receive(struct cn_conn *conn, const char *bytes, size_t len);
 void cn_ws_writable(struct cn_conn *conn);
 void cn_ws_pong(struct cn_conn *conn);
-void cn_ws_peer_closes(struct cn_conn *conn, const unsigned char *payload, size_t len);
+void cn_ws_peer_closes(struct cn_conn *conn);
 void cn_ws_gone(struct cn_conn *conn);
 
 // Closes the connections that their sessions want closed.

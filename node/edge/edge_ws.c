@@ -124,22 +124,23 @@ void cn_ws_pong(struct cn_conn *conn)
         cn_session_alive(conn->session);
 }
 
-static enum cn_reason reason_of_code(const unsigned char *payload, size_t len, enum cn_reason other)
+void cn_ws_peer_closes(struct cn_conn *conn)
 {
-    if (len < 2)
-        return other;
+    cn_list_remove(&conn->closing);
+    let_go(conn, CN_REASON_PEER);
+}
+
+// What the library is about to close for, if it found fault with the client itself; else the
+// connection was lost.
+static enum cn_reason reason_of_end(struct lws *wsi)
+{
+    if (lws_get_close_length(wsi) < 2)
+        return CN_REASON_LOST;
+    const unsigned char *payload = lws_get_close_payload(wsi);
     unsigned code = (unsigned)payload[0] << 8 | payload[1];
     if (code == LWS_CLOSE_STATUS_PROTOCOL_ERR)
         return CN_REASON_PROTOCOL;
-    return code == LWS_CLOSE_STATUS_INVALID_PAYLOAD ? CN_REASON_TEXT : other;
-}
-
-void cn_ws_peer_closes(struct cn_conn *conn, const unsigned char *payload, size_t len)
-{
-    (void)payload;
-    (void)len;
-    cn_list_remove(&conn->closing);
-    let_go(conn, CN_REASON_PEER);
+    return code == LWS_CLOSE_STATUS_INVALID_PAYLOAD ? CN_REASON_TEXT : CN_REASON_LOST;
 }
 
 void cn_ws_gone(struct cn_conn *conn)
@@ -147,9 +148,6 @@ void cn_ws_gone(struct cn_conn *conn)
     cn_http_drop(conn); // it may have died between the handshake's check and its end
     if (!conn || !conn->wsi)
         return;
-    // What the library is about to close for, if it found fault with the client itself.
-    int len = lws_get_close_length(conn->wsi);
-    const unsigned char *payload = lws_get_close_payload(conn->wsi);
     cn_list_remove(&conn->closing);
-    let_go(conn, reason_of_code(payload, len > 0 ? (size_t)len : 0, CN_REASON_LOST));
+    let_go(conn, reason_of_end(conn->wsi));
 }

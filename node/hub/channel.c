@@ -71,8 +71,7 @@ static void tell_live(struct cn_loop *loop, struct cn_feed *feed, const struct f
 static void read_feed_letter(struct cn_letter *mail, struct cn_loop *loop)
 {
     struct feed_letter *letter = CN_CONTAINER(mail, struct feed_letter, letter);
-    struct cn_hash_node *node = cn_hash_find(&loop->feeds, cn_channel_name_str(&letter->name));
-    struct cn_feed *feed = node ? CN_CONTAINER(node, struct cn_feed, by_name) : NULL;
+    struct cn_feed *feed = cn_feed_find(loop, &letter->name);
     if (feed && letter->news == NEWS_CLOSED) {
         cn_feed_on_closed(loop, feed);
     } else if (feed && feed->state == CN_FEED_OPENING && begins(letter->news)) {

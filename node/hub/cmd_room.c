@@ -8,7 +8,7 @@
 
 // ---- Feeds ----
 
-static struct cn_feed *find_feed(struct cn_loop *loop, const struct cn_channel_name *name)
+struct cn_feed *cn_feed_find(struct cn_loop *loop, const struct cn_channel_name *name)
 {
     struct cn_hash_node *node = cn_hash_find(&loop->feeds, cn_channel_name_str(name));
     return node ? CN_CONTAINER(node, struct cn_feed, by_name) : NULL;
@@ -67,7 +67,7 @@ void cn_feed_on_closed(struct cn_loop *loop, struct cn_feed *feed)
 
 struct cn_member *cn_member_find(struct cn_session *session, const struct cn_channel_name *name)
 {
-    struct cn_feed *feed = find_feed(session->loop, name);
+    struct cn_feed *feed = cn_feed_find(session->loop, name);
     if (!feed)
         return NULL;
     CN_LIST_EACH (link, &session->members) {
@@ -84,7 +84,7 @@ enum cn_err cn_member_join(struct cn_session *session, const struct cn_channel_n
     struct cn_loop *loop = session->loop;
     if (cn_member_find(session, name))
         return CN_EXISTS;
-    struct cn_feed *feed = find_feed(loop, name);
+    struct cn_feed *feed = cn_feed_find(loop, name);
     enum cn_err err = CN_OK;
     if (!feed)
         err = add_feed(loop, name, order->patient ? CN_FOLLOW : CN_FOLLOW_IF_ROOM, &feed);

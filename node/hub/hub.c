@@ -167,6 +167,7 @@ void cn_hub_turn(struct cn_hub *hub)
     while (mail) {
         struct cn_mail *next = mail->next;
         struct cn_ask *ask = CN_CONTAINER(mail, struct cn_ask, mail);
+        cn_lock_assert_none();
         ask->read(ask, hub);
         mail = next;
     }

@@ -181,6 +181,9 @@ void cn_recovery_sweep(struct cn_loop *loop, int64_t now_ms);
 
 // ---- membership (cmd_room.c) ----
 
+// The loop's feed of the channel, borrowed, or NULL.
+struct cn_feed *cn_feed_find(struct cn_loop *loop, const struct cn_channel_name *name);
+
 // Makes the session a member of the channel. CN_EXISTS: it is one; CN_FULL: main has too much to
 // do; CN_NOMEM.
 CN_MUSTCHECK enum cn_err cn_member_join(struct cn_session *session,

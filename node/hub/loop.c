@@ -88,6 +88,7 @@ static void read_letters(struct cn_loop *loop)
     while (mail) {
         struct cn_mail *next = mail->next;
         struct cn_letter *letter = CN_CONTAINER(mail, struct cn_letter, mail);
+        cn_lock_assert_none();
         letter->read(letter, loop);
         mail = next;
     }
