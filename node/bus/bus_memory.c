@@ -172,7 +172,7 @@ static struct cn_pos next_pos(const struct memory_bus *memory, const struct chan
 {
     if (channel->log.count > 0)
         return (struct cn_pos){channel->last.gen, channel->last.seq + 1};
-    uint64_t now = (uint64_t)cn_clock_wall_ms();
+    uint64_t now = (uint64_t)cn_clock_wall_ms() * 1000;
     return (struct cn_pos){now > memory->last_gen ? now : memory->last_gen + 1, 0};
 }
 
