@@ -358,7 +358,7 @@ static void test_a_full_redis_refuses_and_stores_nothing(void **state)
     open_subscribed(&probe, options, "lobby");
     struct cn_pos first = probe_store(&probe, "lobby", "ann", "a1").pos;
     redis_server_command(&server, "CONFIG SET maxmemory 1000");
-    assert_int_equal(probe_store(&probe, "lobby", "ann", "a2").err, CN_REFUSED);
+    assert_int_equal(probe_store(&probe, "lobby", "ann", "a2").err, CN_NOSPACE);
     struct cn_published again = probe_store(&probe, "lobby", "ann", "a1");
     assert_true(again.err == CN_OK && again.dup);
     redis_server_command(&server, "CONFIG SET maxmemory 0");
