@@ -21,7 +21,7 @@ export class Clock {
   get pending() { return this.#timers.size; }
 
   /** The machine sleeps: the clock goes on, the timers do not. */
-  sleep(ms) {
+  freeze(ms) {
     this.#now += ms;
     for (const timer of this.#timers.values()) timer.at += ms;
   }
