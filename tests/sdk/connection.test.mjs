@@ -154,6 +154,14 @@ test("pings a silent server and leaves it when no answer comes", () => {
   assert.equal(chat.state, "reconnecting");
 });
 
+test("a silence that no timer can hold does not make it ping all the time", () => {
+  const waits = [];
+  const { chat, last } = makeClient({ setTimeout: (run, ms) => waits.push(ms) });
+  chat.connect();
+  greet(last(), { welcome: { ping_ms: 1e12 } });
+  assert.equal(waits.at(-1), 2 ** 31 - 1);
+});
+
 test("does not ping a server that talks", () => {
   const { chat, clock, last } = makeClient();
   chat.connect();

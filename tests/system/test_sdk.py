@@ -214,6 +214,33 @@ def test_what_was_stored_when_the_wire_broke_is_not_stored_again(node, connect, 
     assert [entry["content"] for entry in ann.call("history", room)["messages"]] == ["before", 0, 1, 2, 3, "end"]
 
 
+def test_a_wire_that_breaks_again_and_again(cluster, connect, sdk, wire, room):
+    """Each time on another node; requests, acks and messages get lost on the way, wherever the cut happens to hit."""
+    ways = [wire(node) for node in cluster]
+    way, bob = ways[0], connect(cluster[1], room=room)
+    ann, cat = sdk(way.port, rooms=[room], random=0.02), sdk(ways[1].port, rooms=[room], random=0.02)
+    sent, seen = [], []
+    for turn in range(8):
+        sent += [ann.start("send", room, turn * 10 + n) for n in range(10)]
+        seen += bob.collect("message", 5 if turn else 2)
+        for index, each in enumerate(ways):
+            each.target = cluster[(turn + index) % 3].port
+            each.cut()
+    answers = [ann.answer(tag) for tag in sent]
+    seen += bob.collect("message", 80 - len(seen))
+    bob.publish("end", room)
+    expected = list(range(80)) + ["end"]
+    assert [frame["content"] for frame in seen + bob.collect("message", 1)] == expected
+    assert [answer["pos"] for answer in answers] == [frame["pos"] for frame in seen]
+    for client in (ann, cat):
+        came = []
+        while came[-1:] != ["end"]:
+            name, value = client.next(came)
+            assert name != "gap"
+            came += [value["content"]] if name == "message" else []
+        assert came == expected
+
+
 def test_the_order_is_kept_while_the_bus_is_away(start, connect, sdk, room):
     redis = start.redis()
     cluster = start.cluster(2, redis, publish_deadline=200)

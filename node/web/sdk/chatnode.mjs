@@ -19,6 +19,7 @@ const FINAL_RFC_CODES = new Set([1002, 1003, 1007, 1008, 1009, 1010]);
 const BACKOFF_MIN_MS = 500; // the widest first wait; each further one is twice as wide
 const BACKOFF_MAX_MS = 20_000;
 const MOVE_MAX_MS = 600_000; // the longest drain that a server can be set to
+const TIMER_MAX_MS = 2 ** 31 - 1; // a longer timer would run at once
 const STABLE_MS = 30_000; // a connection that lived so long starts the back-off anew
 const WELCOME_MS = 10_000; // from dialling to `welcome`
 const PROBE_MS = 4_000; // a ping is answered within this time, or the connection is dead
@@ -424,7 +425,7 @@ export class Chatnode {
   #finish(code, reason) {
     this.#hangUp();
     this.#stop("dial");
-    this.#attempts = this.#connectedAt = 0;
+    this.#attempts = this.#retries = this.#connectedAt = 0;
     this.#moveAt = null;
     this.#observeBrowser(false);
     const error = new ChatnodeError("closed", reason || `closed with code ${code}`);
@@ -661,7 +662,7 @@ export class Chatnode {
 
   #later(ms, run) {
     const { setTimeout } = this.#options;
-    return setTimeout(run, ms);
+    return setTimeout(run, Math.min(ms, TIMER_MAX_MS));
   }
 
   #cancel(timer) {
