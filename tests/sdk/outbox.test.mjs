@@ -83,6 +83,24 @@ test("the outbox is bounded", async () => {
   assert.equal(await outcome(waiting[0]), "open");
 });
 
+test("a full outbox does not keep anybody in a room", async () => {
+  const { chat, last } = inLobby({ outbox: 2 });
+  const sent = [1, 2].map((content) => chat.send("lobby", content));
+  chat.leave("lobby");
+  assert.equal(await outcome(chat.send("lobby", 3)), "outbox_full");
+  for (const { id } of sent) last().say(ack({ id }));
+  assert.equal(last().take("leave").length, 1);
+});
+
+test("options that are not set are the defaults, and a window of nothing is one of one", () => {
+  const unset = { outbox: undefined, window: undefined, user: undefined, positions: undefined };
+  for (const options of [unset, { window: 0 }]) {
+    const { chat, last } = inLobby(options);
+    for (const content of [1, 2]) chat.send("lobby", content);
+    assert.deepEqual(last().take("message").map(({ content }) => content), [1]);
+  }
+});
+
 test("no more is in flight than the server allows", () => {
   const { chat, last } = makeClient({ rooms: ["lobby"], window: 8 });
   chat.connect();

@@ -166,7 +166,7 @@ export class Chatnode {
       clearTimeout: globalThis.clearTimeout,
       outbox: 256,
       window: 1,
-      ...options,
+      ...Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)),
     };
     const { WebSocket, user, positions } = this.#options;
     if (!WebSocket) throw new TypeError("no WebSocket here: give options.WebSocket");
@@ -285,11 +285,12 @@ export class Chatnode {
     return withId(request.promise, id);
   }
 
-  #refuse({ id, bytes }) {
+  #refuse({ id, type, bytes }) {
     if (this.#state === "closed") throw closedError();
     if (!ID.test(id)) throw new ChatnodeError("bad_id", "an id is 1 to 64 of A-Z a-z 0-9 _ -");
     if (this.#requests.has(id)) throw new ChatnodeError("bad_id", "this id is waiting already");
-    if (this.#requests.size >= this.#options.outbox) {
+    // One `leave` a room at most, and the server would go on sending to us.
+    if (type !== "leave" && this.#requests.size >= this.#options.outbox) {
       throw new ChatnodeError("outbox_full", "too many requests wait for the server", true);
     }
     if (bytes > this.#maxBytes) throw this.#tooBig();
@@ -310,7 +311,7 @@ export class Chatnode {
     for (const request of [...this.#requests.values()]) {
       const { channel, gate, type, inFlight } = request;
       const before = under.get(channel) ?? 0;
-      const most = type === "leave" ? 1 : this.#options.window;
+      const most = type === "leave" ? 1 : Math.max(this.#options.window, 1);
       const isShut = this.#rooms.get(gate)?.isJoined === false;
       if (!inFlight) {
         if (free <= 0 || isShut || (channel && before >= most)) {
