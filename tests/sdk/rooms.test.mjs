@@ -105,6 +105,18 @@ test("tells a gap, then takes the newest page even from an older generation", ()
   assert.equal(last().take("join")[0].since, "4-9");
 });
 
+test("what a failover lost and the server restored is not shown twice", () => {
+  const { events, last } = inLobby();
+  const said = (pos, id, ts) => ({ ...message(pos), content: `${id} at ${ts}`, id, ts });
+  last().say(said("5-1", "a", 1000), said("5-2", "b", 1001));
+  last().say({ type: "gap", room: "lobby", reset: true });
+  last().say(said("6-0", "b", 9000), said("6-1", "c", 9001));
+  assert.deepEqual(contents(events), ["a at 1000", "b at 1001", "c at 9001"]);
+  assert.deepEqual(gaps(events), [{ room: "lobby", reset: true }]);
+  last().say(said("6-2", "b", 9002), said("7-0", "a", 400_000)); // an id may be used again, in time
+  assert.deepEqual(contents(events).slice(3), ["b at 9002", "a at 400000"]);
+});
+
 test("a gap that was told is not asked for again when nothing followed", () => {
   const { last, reconnect } = inLobby();
   const socket = reconnect();

@@ -24,6 +24,7 @@ const STABLE_MS = 30_000; // a connection that lived so long starts the back-off
 const WELCOME_MS = 10_000; // from dialling to `welcome`
 const PROBE_MS = 4_000; // a ping is answered within this time, or the connection is dead
 const UNCONFIRMED_MS = 240_000; // below the server's memory of ids: no retry may come after that
+const SAME_ID_MS = 300_000; // the server stores an id once within this time
 const KNOWN_MAX = 1_024; // positions remembered of a channel
 const IN_FLIGHT_MAX = 32;
 const CLOSING_MS = 2_000; // for the server to confirm a close, where the socket would wait longer
@@ -57,6 +58,10 @@ function hasHole(last, next) {
   return BigInt(nextSeq) !== (lastGen === nextGen ? BigInt(lastSeq) + 1n : 0n);
 }
 
+function forgetOldest(known) {
+  if (known.size > KNOWN_MAX) known.delete(known.keys().next().value);
+}
+
 // A position from outside; what is none (a damaged store) must not spoil the connection.
 function positionOr(pos, fallback) {
   return typeof pos === "string" && POSITION.test(pos) ? pos : fallback;
@@ -78,6 +83,7 @@ class Cursor {
   #last = null; // what is at or before it is known; null after a reset
   #tail = null; // the newest position as told by a `joined` that could not resume
   #known = new Set();
+  #stored = new Map(); // by sender and id: {gen, ts}
 
   // The server's `joined`: what follows depends on what was asked for.
   joined({ pos, recovered }, asked, historyFollows) {
@@ -100,13 +106,22 @@ class Cursor {
   }
 
   // Takes the next entry: null if it is known, else {from} which is set if some are missing before.
-  take(pos) {
+  take({ pos, ts, from, id }) {
     const last = this.#last;
     if (this.#known.has(pos) || (last !== null && comparePositions(pos, last) <= 0)) return null;
     this.#known.add(pos);
-    if (this.#known.size > KNOWN_MAX) this.#known.delete(this.#known.values().next().value);
+    forgetOldest(this.#known);
     this.#last = this.resume = pos;
+    if (id !== undefined && this.#isRestored(`${from} ${id}`, pos.split("-")[0], ts)) return null;
     return { from: last !== null && hasHole(last, pos) ? last : null };
+  }
+
+  // What a failover had lost is stored again, under its id but in a new generation.
+  #isRestored(key, gen, ts) {
+    const before = this.#stored.get(key);
+    this.#stored.set(key, { gen, ts });
+    forgetOldest(this.#stored);
+    return before !== undefined && before.gen !== gen && Math.abs(ts - before.ts) < SAME_ID_MS;
   }
 }
 
@@ -588,7 +603,7 @@ export class Chatnode {
   }
 
   #onEntry(frame, cursor) {
-    const taken = cursor?.take(frame.pos);
+    const taken = cursor?.take(frame);
     if (!taken) return;
     const { room, pos } = frame;
     if (taken.from !== null) this.#emit("gap", { ...channel(room), from: taken.from, to: pos });
