@@ -63,8 +63,11 @@
            "a busy loop gathers messages at most this long before it writes; 0: never")            \
     NUMBER(mailbox_letters, "mailbox", 65536, 1024, 1000000, 0, "Fan-out", "N",                    \
            "letters that may wait for one loop")                                                   \
+    NUMBER(drain_delay_ms, "drain-delay", 2000, 0, 600000, 0, "Node", "MS",                        \
+           "after SIGTERM the node still takes connections for so long, until the balancer has "   \
+           "seen /readyz")                                                                         \
     NUMBER(drain_ms, "drain", 5000, 0, 600000, 0, "Node", "MS",                                    \
-           "after SIGTERM clients are sent away within this time")                                 \
+           "after that delay clients are sent away within this time")                              \
     TEXT(log_level, "log-level", "info", CN_SETTING_RELOAD, "Logging", "LEVEL",                    \
          "error, warn, info or debug")                                                             \
     TEXT(log_format, "log-format", "auto", 0, "Logging", "FORMAT",                                 \

@@ -62,6 +62,7 @@ enum cn_err cn_edge_start(struct cn_edge *edge)
 
 void cn_edge_stop_accepting(struct cn_edge *edge)
 {
+    atomic_store(&edge->is_closed, true);
     cn_listener_close(edge->public_listener);
     edge->public_listener = NULL;
 }

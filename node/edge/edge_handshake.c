@@ -185,7 +185,7 @@ static enum verdict check(struct cn_edge_loop *loop, struct lws *wsi)
         return NOT_FOUND;
     if (!origin_is_allowed(loop->edge->config, wsi))
         return BAD_ORIGIN;
-    if (cn_hub_is_draining(loop->edge->hub)) {
+    if (atomic_load(&loop->edge->is_closed)) {
         cn_metrics_add(CN_M_REFUSED_DRAINING, 1);
         return OVERLOADED;
     }

@@ -103,6 +103,7 @@ struct cn_edge {
     unsigned loop_count;
     // Any thread.
     atomic_size_t connections; // open sockets
+    atomic_bool is_closed;     // no session begins any more
     // Main thread.
     struct cn_listener *public_listener;
     struct cn_listener *internal_listener;

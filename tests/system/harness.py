@@ -243,7 +243,8 @@ class Node(Process):
                      "--internal-listen", f"127.0.0.1:{self.internal_port}", "--node-name", self.node_name]
         if redis:
             self.argv += ["--redis-url", redis if isinstance(redis, str) else redis.url]
-        for key, value in flags.items():
+        # Nobody balances before most tests: a node that is told to stop need not wait for one.
+        for key, value in {"drain_delay": 0, **flags}.items():
             self.argv += [f"--{key.replace('_', '-')}", str(value)]
         self.argv += [str(word) for word in extra]
         if start:
