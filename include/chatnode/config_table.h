@@ -22,6 +22,9 @@
          "addresses or networks (10.0.0.0/8) whose X-Forwarded-For is believed")                   \
     NUMBER(max_connections, "max-connections", 18000, 1, 4000000, 0, "Listening", "N",             \
            "connections at most; more are refused")                                                \
+    NUMBER(accept_rate_per_s, "accept-rate", 5000, 0, 1000000, 0, "Listening", "N",                \
+           "sessions that may begin in a second, twice as many at once; more are told when to "    \
+           "come back, clients that resume come first; 0: no limit")                               \
     TEXT(node_name, "node-name", "", 0, "Node", "NAME",                                            \
          "this node's name in logs and in welcome; empty: the host's name and the port")           \
     NUMBER(loops, "loops", 0, 0, 64, 0, "Node", "N",                                               \

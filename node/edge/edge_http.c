@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Plain HTTP: the chat page and the SDK from memory, and what operators may ask.
+#include <stdio.h>
 #include <stdlib.h>
 #include <strings.h>
 
@@ -62,6 +63,23 @@ static int write_head(struct lws *wsi, const struct reply *reply, size_t len)
     if (!failed && reply->etag)
         failed = add_header(wsi, "etag:", reply->etag, &at, end);
     return failed ? -1 : lws_finalize_write_http_header(wsi, start, &at, end);
+}
+
+int cn_http_refuse(struct lws *wsi, unsigned status, int64_t retry_after_s)
+{
+    unsigned char buffer[LWS_PRE + HEAD_BYTES];
+    unsigned char *start = buffer + LWS_PRE;
+    unsigned char *at = start;
+    unsigned char *end = buffer + sizeof(buffer) - 1;
+    char seconds[24];
+    snprintf(seconds, sizeof(seconds), "%lld", (long long)retry_after_s);
+    int failed = lws_add_http_header_status(wsi, status, &at, end) ||
+                 lws_add_http_header_content_length(wsi, 0, &at, end) ||
+                 add_header(wsi, "connection:", "close", &at, end) ||
+                 (retry_after_s && add_header(wsi, "retry-after:", seconds, &at, end));
+    if (!failed)
+        (void)!lws_finalize_write_http_header(wsi, start, &at, end);
+    return -1;
 }
 
 static int complete(struct lws *wsi)

@@ -19,6 +19,7 @@
 #include "chatnode/loop.h"
 #include "chatnode/metrics_table.h"
 #include "chatnode/protocol.h"
+#include "chatnode/ratelimit.h"
 #include "chatnode/session.h"
 #include "chatnode/thread.h"
 #include "chatnode/web.h"
@@ -91,6 +92,23 @@ enum cn_audience cn_edge_audience(struct lws *wsi);
 // The protocols' table for a context.
 const struct lws_protocols *cn_edge_protocols(void);
 
+// ---- edge_governor.c: how many sessions may begin in a second ----
+
+struct cn_governor {
+    struct cn_mutex lock;            // guards the rest
+    struct cn_ratelimit admitted;    // sessions that may begin
+    struct cn_ratelimit turned_away; // lacks those that were told to come back and are not due yet
+    uint32_t noise;
+};
+
+// At most `per_s` sessions a second, two seconds' worth at once; 0: no limit. Fini once.
+void cn_governor_init(struct cn_governor *governor, int64_t per_s);
+void cn_governor_fini(struct cn_governor *governor);
+
+// 0: a session may begin. Else in how many seconds the client shall try again. Clients that resume
+// may use up the burst, others only its first half. Any thread.
+CN_MUSTCHECK int64_t cn_governor_admit(struct cn_governor *governor, bool resumes);
+
 // ---- edge.c ----
 
 struct cn_edge {
@@ -104,6 +122,7 @@ struct cn_edge {
     // Any thread.
     atomic_size_t connections; // open sockets
     atomic_bool is_closed;     // no session begins any more
+    struct cn_governor governor;
     // Main thread.
     struct cn_listener *public_listener;
     struct cn_listener *internal_listener;
@@ -168,5 +187,9 @@ int cn_http_request(struct cn_edge_loop *loop, struct lws *wsi, struct cn_conn *
                     struct cn_str path);
 int cn_http_writable(struct lws *wsi, struct cn_conn *conn);
 void cn_http_drop(struct cn_conn *conn);
+
+// Refuses a request with a head only, and makes the client leave. `retry_after_s` 0: it need not
+// come back. What the callback returns then, to hang up.
+int cn_http_refuse(struct lws *wsi, unsigned status, int64_t retry_after_s);
 
 #endif
