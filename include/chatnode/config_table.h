@@ -15,6 +15,8 @@
          "where clients connect; 0.0.0.0:8000 opens it to other machines")                         \
     TEXT(internal_listen, "internal-listen", "127.0.0.1:9000", 0, "Listening", "ADDR:PORT",        \
          "where operators connect: readiness, metrics; empty turns it off")                        \
+    TEXT(api_key, "api-key", "", CN_SETTING_SECRET, "Listening", "KEY",                            \
+         "what callers of the HTTP API must show; empty: the API serves loopback only")            \
     TEXT(allowed_origins, "allowed-origins", "", 0, "Listening", "LIST",                           \
          "origins of pages that may connect, separated by commas, such as "                        \
          "https://chat.example.org; * for any; empty: only pages of the same host")                \

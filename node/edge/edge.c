@@ -40,6 +40,7 @@ enum cn_err cn_edge_new(const struct cn_edge_parts *parts, struct cn_edge **out)
     edge->hub = parts->hub;
     edge->loops = loops;
     edge->loop_count = count;
+    edge->is_local = cn_peer_is_loopback(edge->config->internal_listen);
     cn_governor_init(&edge->governor, edge->config->accept_rate_per_s);
     for (unsigned i = 0; i < count; i++) {
         loops[i].edge = edge;
