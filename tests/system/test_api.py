@@ -191,6 +191,27 @@ def test_a_body_in_pieces_is_put_together(node, connect, room):
     assert ann.expect("message")["content"] == "in pieces"
 
 
+def test_a_body_that_does_not_come_is_not_waited_for(node, raw):
+    silent, dripping = raw(node.internal_port), raw(node.internal_port)
+    whole = request_bytes(body_of(room="a", **{"from": "b"}, content="x" * 10000))
+    for client in (silent, dripping):
+        client.send(whole[:200])
+    sent = 200
+
+    def both_are_cut():
+        nonlocal sent
+        try:
+            dripping.send(whole[sent:sent + 1])
+            sent += 1
+        except OSError:
+            silent.sock.settimeout(DEADLINE)
+            return silent.sock.recv(1) == b""
+        return False
+
+    eventually(both_are_cut, DEADLINE * 3, "the connections are cut")
+    assert sent < len(whole), "it had time to send all of it"
+
+
 def test_what_is_sent_ahead_ends_the_connection_after_the_answer(start, raw, room):
     """libwebsockets cannot take it apart; the node must neither spin nor publish nonsense."""
     redis = start.redis()
