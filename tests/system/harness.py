@@ -364,13 +364,18 @@ def stop_all(processes):
 
 
 class HAProxy(Process):
-    """The load balancer of deploy/haproxy.cfg, with its servers and ports replaced by ours."""
+    """The load balancer of deploy/haproxy.cfg, with its servers and ports replaced by ours; `changes` are pieces of its
+    text and what to put in their place."""
 
-    def __init__(self, nodes):
+    def __init__(self, nodes, changes=None):
         self.port = free_port()
         super().__init__("haproxy", [])
         config = self.dir / "haproxy.cfg"
-        config.write_text(derive_haproxy((ROOT / "deploy/haproxy.cfg").read_text(), self.port, nodes))
+        text = (ROOT / "deploy/haproxy.cfg").read_text()
+        for piece, other in (changes or {}).items():
+            assert piece in text, piece
+            text = text.replace(piece, other)
+        config.write_text(derive_haproxy(text, self.port, nodes))
         self.argv = ["haproxy", "-db", "-f", str(config)]
         self.start(config)
 
