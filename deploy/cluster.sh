@@ -86,7 +86,7 @@ balancer_config() {
 server_lines() {
     local number
     for number in "${!ports[@]}"; do
-        echo "    server node-$((number + 1)) 127.0.0.1:${ports[number]}"
+        echo "    server node-$((number + 1)) 127.0.0.1:${ports[number]} port ${internal_ports[number]}"
     done
 }
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The drain: no new sessions, those that are here are sent away spread over time, then the end.
+// The drain: /readyz says no and, once the balancer has seen it, no more connections are taken;
+// those that are here are sent away spread over time; then the end.
 #include <stdlib.h>
 
 #include "chatnode/clock.h"
@@ -9,14 +10,15 @@
 enum {
     LOOK_EVERY_MS = 25,
     CLOSE_FRAMES_MS = 250,    // for the last close frames to be written
-    PAST_THE_SPREAD_MS = 2000 // for publishes in flight and slow closes
+    PAST_THE_SPREAD_MS = 2000 // for slow closes, beyond the deadline of publishes in flight
 };
 
 // Main thread.
 struct cn_drain {
     struct cn_node *node;
     struct cn_timer *timer;
-    int64_t deadline_ms;
+    int64_t close_ms;       // when the listener closes and sessions are sent away; 0: done
+    int64_t deadline_ms;    // the end at the latest
     int64_t empty_since_ms; // 0: sessions are left
     void (*done)(struct cn_node *node);
 };
@@ -64,10 +66,29 @@ static bool is_over(struct cn_drain *drain, int64_t now_ms)
     return now_ms - drain->empty_since_ms >= CLOSE_FRAMES_MS;
 }
 
+// The second part: the balancer has turned to others by now.
+static enum cn_err send_all_away(struct cn_drain *drain)
+{
+    struct cn_node *node = drain->node;
+    enum cn_err err = CN_OK;
+    drain->close_ms = 0;
+    cn_edge_stop_accepting(node->edge);
+    for (unsigned i = 0; !err && i < cn_hub_loops(node->hub); i++)
+        err = send_away(cn_hub_loop(node->hub, i), node->config->drain_ms);
+    CN_LOG(INFO, "drain.closing", "no new sessions; those that are here are sent away",
+           CN_F_INT("sessions", cn_registry_count(cn_hub_registry(node->hub))),
+           CN_F_INT("within_ms", node->config->drain_ms));
+    return err;
+}
+
 static void look(void *arg)
 {
     struct cn_drain *drain = arg;
-    if (!is_over(drain, cn_clock_ms())) {
+    int64_t now_ms = cn_clock_ms();
+    enum cn_err err = CN_OK;
+    if (drain->close_ms && now_ms >= drain->close_ms)
+        err = send_all_away(drain);
+    if (!err && (drain->close_ms || !is_over(drain, now_ms))) {
         cn_timer_start(drain->timer, LOOK_EVERY_MS);
         return;
     }
@@ -82,22 +103,22 @@ enum cn_err cn_drain_start(struct cn_node *node, void (*done)(struct cn_node *no
     struct cn_drain *drain = calloc(1, sizeof(*drain));
     if (!drain)
         return CN_NOMEM;
-    drain->node = node;
-    drain->done = done;
-    drain->deadline_ms = cn_clock_ms() + node->config->drain_ms + PAST_THE_SPREAD_MS;
     enum cn_err err = cn_timer_new(node->reactor, look, drain, &drain->timer);
-    cn_hub_set_draining(node->hub);
-    cn_edge_stop_accepting(node->edge);
-    for (unsigned i = 0; !err && i < cn_hub_loops(node->hub); i++)
-        err = send_away(cn_hub_loop(node->hub, i), node->config->drain_ms);
     if (err) {
-        cn_drain_free(drain);
+        free(drain);
         return err;
     }
-    CN_LOG(INFO, "drain.started", "no new sessions; those that are here are sent away",
+    const struct cn_config *config = node->config;
+    drain->node = node;
+    drain->done = done;
+    drain->close_ms = cn_clock_ms() + config->drain_delay_ms;
+    drain->deadline_ms =
+        drain->close_ms + config->drain_ms + config->publish_deadline_ms + PAST_THE_SPREAD_MS;
+    cn_hub_set_draining(node->hub);
+    CN_LOG(INFO, "drain.started", "not ready any more; connections are taken for a moment still",
            CN_F_INT("sessions", cn_registry_count(cn_hub_registry(node->hub))),
-           CN_F_INT("within_ms", node->config->drain_ms));
-    cn_timer_start(drain->timer, LOOK_EVERY_MS);
+           CN_F_INT("closing_in_ms", config->drain_delay_ms));
+    cn_timer_start(drain->timer, 0);
     *out = drain;
     return CN_OK;
 }

@@ -42,6 +42,7 @@ struct cn_request {
     struct cn_str id;      // absent when the client gave none
     struct cn_str room;    // absent when not given; a valid name
     struct cn_str to;      // direct only; a valid name
+    struct cn_str from;    // of the HTTP API only; a valid name
     struct cn_str content; // message and direct: compact JSON text of the value
     bool has_since;        // join
     struct cn_pos since;
@@ -62,6 +63,12 @@ struct cn_request {
 // set if a valid id could be read (cn_request_fini is still due). CN_NOMEM. Pure; any thread.
 CN_MUSTCHECK enum cn_err cn_request_decode(struct cn_str text, struct cn_request *out,
                                            enum cn_problem *problem);
+
+// Decodes what the HTTP API is asked to publish: an object with `from`, `content`, and either
+// `room` or `to`, which make it a MESSAGE or a DIRECT; `id` as in a frame. No `type` is looked at.
+// As cn_request_decode, but what is not an object is CN_INVALID.
+CN_MUSTCHECK enum cn_err cn_request_decode_publish(struct cn_str text, struct cn_request *out,
+                                                   enum cn_problem *problem);
 
 // Frees what the views point to; legal on a zeroed request.
 void cn_request_fini(struct cn_request *request);
@@ -137,6 +144,13 @@ CN_MUSTCHECK enum cn_err cn_codec_reconnect(struct cn_buf *out, int64_t in_ms,
 
 // {"type":"pong","id":ID?}
 CN_MUSTCHECK enum cn_err cn_codec_pong(struct cn_buf *out, struct cn_str id);
+
+// {"pos":P,"ts":MS,"dup":B,"id":ID}: the HTTP API has published.
+CN_MUSTCHECK enum cn_err cn_codec_api_stored(struct cn_buf *out, struct cn_pos pos, int64_t ts_ms,
+                                             bool dup, struct cn_str id);
+
+// {"error":{"code":C,"message":M,"retry":B}}: the HTTP API has not.
+CN_MUSTCHECK enum cn_err cn_codec_api_error(struct cn_buf *out, enum cn_problem problem);
 
 // Appends `text` as a JSON string with its quotes (RFC 8259 section 7); invalid UTF-8 is replaced
 // by U+FFFD. For the log, /info and other JSON of our own.

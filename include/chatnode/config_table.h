@@ -15,6 +15,8 @@
          "where clients connect; 0.0.0.0:8000 opens it to other machines")                         \
     TEXT(internal_listen, "internal-listen", "127.0.0.1:9000", 0, "Listening", "ADDR:PORT",        \
          "where operators connect: readiness, metrics; empty turns it off")                        \
+    TEXT(api_key, "api-key", "", CN_SETTING_SECRET, "Listening", "KEY",                            \
+         "what callers of the HTTP API must show; empty: the API serves loopback only")            \
     TEXT(allowed_origins, "allowed-origins", "", 0, "Listening", "LIST",                           \
          "origins of pages that may connect, separated by commas, such as "                        \
          "https://chat.example.org; * for any; empty: only pages of the same host")                \
@@ -22,6 +24,9 @@
          "addresses or networks (10.0.0.0/8) whose X-Forwarded-For is believed")                   \
     NUMBER(max_connections, "max-connections", 18000, 1, 4000000, 0, "Listening", "N",             \
            "connections at most; more are refused")                                                \
+    NUMBER(accept_rate_per_s, "accept-rate", 5000, 0, 1000000, 0, "Listening", "N",                \
+           "sessions that may begin in a second, twice as many at once; more are told when to "    \
+           "come back, clients that resume come first; 0: no limit")                               \
     TEXT(node_name, "node-name", "", 0, "Node", "NAME",                                            \
          "this node's name in logs and in welcome; empty: the host's name and the port")           \
     NUMBER(loops, "loops", 0, 0, 64, 0, "Node", "N",                                               \
@@ -78,8 +83,11 @@
            "a busy loop gathers messages at most this long before it writes; 0: never")            \
     NUMBER(mailbox_letters, "mailbox", 65536, 1024, 1000000, 0, "Fan-out", "N",                    \
            "letters that may wait for one loop")                                                   \
+    NUMBER(drain_delay_ms, "drain-delay", 2000, 0, 600000, 0, "Node", "MS",                        \
+           "after SIGTERM the node still takes connections for so long, until the balancer has "   \
+           "seen /readyz")                                                                         \
     NUMBER(drain_ms, "drain", 5000, 0, 600000, 0, "Node", "MS",                                    \
-           "after SIGTERM clients are sent away within this time")                                 \
+           "after that delay clients are sent away within this time")                              \
     TEXT(log_level, "log-level", "info", CN_SETTING_RELOAD, "Logging", "LEVEL",                    \
          "error, warn, info or debug")                                                             \
     TEXT(log_format, "log-format", "auto", 0, "Logging", "FORMAT",                                 \

@@ -26,7 +26,7 @@ CN_MUSTCHECK enum cn_err cn_edge_new(const struct cn_edge_parts *parts, struct c
 // Starts the loops' threads, then the listeners. CN_SYSTEM: logged what failed. Main thread.
 CN_MUSTCHECK enum cn_err cn_edge_start(struct cn_edge *edge);
 
-// Closes the public listener; the internal one goes on. Main thread.
+// Closes the public listener and begins no session any more; the internal one goes on. Main thread.
 void cn_edge_stop_accepting(struct cn_edge *edge);
 
 // Ends every loop and waits for it; open sockets are closed. Main thread; legal twice and after a

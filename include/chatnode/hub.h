@@ -48,7 +48,7 @@ struct cn_loop *cn_hub_loop(struct cn_hub *hub, unsigned index);
 unsigned cn_hub_loops(const struct cn_hub *hub);
 struct cn_registry *cn_hub_registry(struct cn_hub *hub);
 
-// From now on /readyz says no and new sessions are refused. Any thread.
+// From now on /readyz says no. Any thread.
 void cn_hub_set_draining(struct cn_hub *hub);
 bool cn_hub_is_draining(const struct cn_hub *hub);
 

@@ -15,6 +15,7 @@
     X(REFUSED_HANDSHAKE, COUNTER, "chatnode_refused_total", "reason=\"handshake\"", "")            \
     X(REFUSED_ORIGIN, COUNTER, "chatnode_refused_total", "reason=\"origin\"", "")                  \
     X(REFUSED_DRAINING, COUNTER, "chatnode_refused_total", "reason=\"draining\"", "")              \
+    X(REFUSED_RATE, COUNTER, "chatnode_refused_total", "reason=\"rate\"", "")                      \
     X(SESSIONS, GAUGE, "chatnode_sessions", "", "Sessions on this node.")                          \
     X(SESSIONS_OPENED, COUNTER, "chatnode_sessions_opened_total", "", "Sessions begun.")           \
     X(MEMBERS, GAUGE, "chatnode_members", "", "Sessions in channels, each counted per channel.")   \
@@ -25,6 +26,10 @@
     X(PUBLISHES, COUNTER, "chatnode_publishes_total", "", "Publishes handed to the bus.")          \
     X(PUBLISHES_FAILED, COUNTER, "chatnode_publishes_failed_total", "",                            \
       "Publishes answered with an error.")                                                         \
+    X(API_STORED, COUNTER, "chatnode_api_requests_total", "result=\"stored\"",                     \
+      "Requests to the HTTP API, by how they were answered.")                                      \
+    X(API_REFUSED, COUNTER, "chatnode_api_requests_total", "result=\"refused\"", "")               \
+    X(API_FAILED, COUNTER, "chatnode_api_requests_total", "result=\"failed\"", "")                 \
     X(PUBLISH_SECONDS, HISTOGRAM, "chatnode_publish_seconds", "",                                  \
       "From the client's frame to the bus's answer.")                                              \
     X(ENTRIES, COUNTER, "chatnode_entries_total", "", "Entries that the bus told this node.")      \

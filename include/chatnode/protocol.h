@@ -9,8 +9,9 @@
 #define CN_PROTOCOL_VERSION     1
 #define CN_PROTOCOL_SUBPROTOCOL "chatnode.v1"
 
-// X(symbol, code, retry, message): what an `error` frame says. `retry` true: the same request, with
-// the same id, may succeed later.
+// X(symbol, code, retry, message): what an `error` frame says, or an answer of the HTTP API, from
+// `unauthorized` on only the latter. `retry` true: the same request, with the same id, may succeed
+// later.
 #define CN_PROBLEM_TABLE(X)                                                                        \
     X(BAD_JSON, "bad_json", false, "the frame begins like a JSON object but is not valid JSON")    \
     X(BAD_REQUEST, "bad_request", false, "a field is missing, or has a wrong type or value")       \
@@ -27,7 +28,15 @@
     X(STORE_FULL, "store_full", true, "the bus has no room left to store; try again later")        \
     X(NOT_DURABLE, "not_durable", true,                                                            \
       "the message could not be kept as durably as this server promises; try again")               \
-    X(INTERNAL, "internal", true, "the server failed; try again")
+    X(INTERNAL, "internal", true, "the server failed; try again")                                  \
+    X(UNAUTHORIZED, "unauthorized", false, "the key is missing or wrong")                          \
+    X(FORBIDDEN, "forbidden", false,                                                               \
+      "without api-key set the API serves only programs on the same machine")                      \
+    X(NOT_FOUND, "not_found", false, "there is nothing at this path")                              \
+    X(BAD_METHOD, "bad_method", false, "this path takes another method")                           \
+    X(BAD_TYPE, "bad_type", false, "the body must be application/json")                            \
+    X(NO_LENGTH, "no_length", false, "the request must have a content-length")                     \
+    X(TOO_LARGE, "too_large", false, "the body is larger than a message may be")
 
 // X(symbol, name, close_code, text): why a session ended. `name` labels metrics and log lines,
 // `text` goes into the close frame (at most 123 bytes, RFC 6455 section 5.5). Code 0: no close

@@ -11,7 +11,12 @@
 #include "chatnode/err.h"
 
 // Locks are only taken from a lower to a higher rank; the owners are listed in docs/concurrency.md.
-enum cn_lock_rank { CN_RANK_REGISTRY_SESSION = 1, CN_RANK_REGISTRY_USER, CN_RANK_MAILBOX };
+enum cn_lock_rank {
+    CN_RANK_REGISTRY_SESSION = 1,
+    CN_RANK_REGISTRY_USER,
+    CN_RANK_MAILBOX,
+    CN_RANK_GOVERNOR
+};
 
 struct cn_mutex {
     pthread_mutex_t lock;

@@ -40,6 +40,8 @@ enum cn_err cn_edge_new(const struct cn_edge_parts *parts, struct cn_edge **out)
     edge->hub = parts->hub;
     edge->loops = loops;
     edge->loop_count = count;
+    edge->is_local = cn_peer_is_loopback(edge->config->internal_listen);
+    cn_governor_init(&edge->governor, edge->config->accept_rate_per_s);
     for (unsigned i = 0; i < count; i++) {
         loops[i].edge = edge;
         loops[i].hub_loop = cn_hub_loop(parts->hub, i);
@@ -62,6 +64,7 @@ enum cn_err cn_edge_start(struct cn_edge *edge)
 
 void cn_edge_stop_accepting(struct cn_edge *edge)
 {
+    atomic_store(&edge->is_closed, true);
     cn_listener_close(edge->public_listener);
     edge->public_listener = NULL;
 }
@@ -79,6 +82,7 @@ void cn_edge_free(struct cn_edge *edge)
 {
     if (!edge)
         return;
+    cn_governor_fini(&edge->governor);
     cn_networks_fini(&edge->trusted);
     free(edge->loops);
     free(edge);

@@ -23,7 +23,7 @@ static void set_options(int fd)
 static void hand_over(struct cn_edge *edge, int fd, enum cn_audience audience)
 {
     struct cn_edge_loop *loop = &edge->loops[edge->next_loop++ % edge->loop_count];
-    atomic_fetch_add(&edge->connections, 1);
+    atomic_fetch_add(cn_edge_count(edge, audience), 1);
     cn_metrics_add(CN_M_CONNECTIONS, 1);
     set_options(fd);
     cn_edge_loop_adopt(loop, fd, audience);
@@ -41,8 +41,9 @@ static void refuse(struct cn_edge *edge, int fd)
     if (edge->said_full_ms && now_ms - edge->said_full_ms < SAY_EVERY_MS)
         return;
     edge->said_full_ms = now_ms;
-    CN_LOG(WARN, "accept.full", "connections are refused: max-connections is reached",
-           CN_F_INT("max_connections", edge->config->max_connections));
+    CN_LOG(WARN, "accept.full", "connections are refused: there are as many as there may be",
+           CN_F_INT("connections", atomic_load(&edge->connections)),
+           CN_F_INT("of_operators", atomic_load(&edge->operators)));
 }
 
 static void on_public(void *arg, int fd, const struct sockaddr *peer)
@@ -57,8 +58,12 @@ static void on_public(void *arg, int fd, const struct sockaddr *peer)
 
 static void on_internal(void *arg, int fd, const struct sockaddr *peer)
 {
+    struct cn_edge *edge = arg;
     (void)peer;
-    hand_over(arg, fd, CN_AUDIENCE_INTERNAL);
+    if (atomic_load(&edge->operators) >= CN_OPERATORS_MAX)
+        refuse(edge, fd);
+    else
+        hand_over(edge, fd, CN_AUDIENCE_INTERNAL);
 }
 
 static void on_failed(void *arg, int error)

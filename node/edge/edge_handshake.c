@@ -16,8 +16,7 @@ enum verdict {
     BAD_ORIGIN = 403,
     NOT_FOUND = 404,
     BAD_METHOD = 405,
-    BAD_VERSION = 426,
-    OVERLOADED = 503
+    BAD_VERSION = 426
 };
 
 // The header's value, or NULL when it is absent, or does not fit.
@@ -175,9 +174,17 @@ static int refuse(struct lws *wsi, enum verdict verdict)
     return lws_http_transaction_completed(wsi) ? STOP : 1;
 }
 
-static enum verdict check(struct cn_edge_loop *loop, struct lws *wsi)
+// The request is good, but not now.
+static int put_off(struct lws *wsi, enum cn_metric_row row, int64_t retry_after_s)
 {
-    struct cn_greeting greeting = {0};
+    cn_metrics_add(row, 1);
+    CN_LOG(DEBUG, "handshake.refused", "a client shall come back later",
+           CN_F_INT("retry_after_s", retry_after_s));
+    return cn_http_refuse(wsi, 503, retry_after_s);
+}
+
+static enum verdict check(struct cn_edge_loop *loop, struct lws *wsi, struct cn_greeting *greeting)
+{
     enum verdict verdict = check_request(wsi);
     if (verdict)
         return verdict;
@@ -185,11 +192,7 @@ static enum verdict check(struct cn_edge_loop *loop, struct lws *wsi)
         return NOT_FOUND;
     if (!origin_is_allowed(loop->edge->config, wsi))
         return BAD_ORIGIN;
-    if (cn_hub_is_draining(loop->edge->hub)) {
-        cn_metrics_add(CN_M_REFUSED_DRAINING, 1);
-        return OVERLOADED;
-    }
-    return read_query(wsi, &greeting);
+    return read_query(wsi, greeting);
 }
 
 int cn_handshake_check(struct cn_edge_loop *loop, struct lws *wsi)
@@ -201,8 +204,16 @@ int cn_handshake_check(struct cn_edge_loop *loop, struct lws *wsi)
         cn_metrics_add(CN_M_REFUSED_HANDSHAKE, 1);
         return STOP;
     }
-    enum verdict verdict = check(loop, wsi);
-    return verdict ? refuse(wsi, verdict) : 0;
+    struct cn_greeting greeting = {0};
+    enum verdict verdict = check(loop, wsi, &greeting);
+    if (verdict)
+        return refuse(wsi, verdict);
+    if (atomic_load(&loop->edge->is_closed))
+        return put_off(wsi, CN_M_REFUSED_DRAINING, 1);
+    const struct cn_hello *hello = &greeting.hello;
+    int64_t retry_after_s =
+        cn_governor_admit(&loop->edge->governor, hello->has_since || hello->has_inbox_since);
+    return retry_after_s ? put_off(wsi, CN_M_REFUSED_RATE, retry_after_s) : 0;
 }
 
 int cn_handshake_greet(struct cn_edge_loop *loop, struct lws *wsi, struct cn_conn *conn)

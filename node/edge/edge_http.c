@@ -1,11 +1,18 @@
 // SPDX-License-Identifier: MIT
 // Plain HTTP: the chat page and the SDK from memory, and what operators may ask.
+#include <stdio.h>
 #include <stdlib.h>
 #include <strings.h>
 
 #include "edge_private.h"
 
-enum { HEAD_BYTES = 2048, CHUNK_BYTES = 16384, ETAG_BYTES = 128 };
+enum {
+    HEAD_BYTES = 2048,
+    CHUNK_BYTES = 16384,
+    ETAG_BYTES = 128,
+    LENGTH_BYTES = 20,
+    SMALL_BYTES = 4096
+};
 
 // What is still to be written of an answer's body.
 struct cn_http_body {
@@ -13,15 +20,6 @@ struct cn_http_body {
     size_t len;
     size_t at;
     struct cn_buf owned; // empty for a file from memory
-};
-
-// An answer ready to be sent.
-struct reply {
-    unsigned status;
-    const char *content_type;
-    const char *etag; // NULL: not to be cached
-    struct cn_str bytes;
-    struct cn_buf owned;
 };
 
 struct fixed_header {
@@ -47,7 +45,7 @@ static int add_header(struct lws *wsi, const char *name, const char *value, unsi
                                        (const unsigned char *)value, (int)strlen(value), at, end);
 }
 
-static int write_head(struct lws *wsi, const struct reply *reply, size_t len)
+static int write_head(struct lws *wsi, const struct cn_reply *reply, size_t len)
 {
     unsigned char buffer[LWS_PRE + HEAD_BYTES];
     unsigned char *start = buffer + LWS_PRE;
@@ -61,7 +59,28 @@ static int write_head(struct lws *wsi, const struct reply *reply, size_t len)
         failed = add_header(wsi, "cache-control:", reply->etag ? "no-cache" : "no-store", &at, end);
     if (!failed && reply->etag)
         failed = add_header(wsi, "etag:", reply->etag, &at, end);
+    if (!failed && reply->name)
+        failed = add_header(wsi, reply->name, reply->value, &at, end);
+    if (!failed && reply->closes)
+        failed = add_header(wsi, "connection:", "close", &at, end);
     return failed ? -1 : lws_finalize_write_http_header(wsi, start, &at, end);
+}
+
+int cn_http_refuse(struct lws *wsi, unsigned status, int64_t retry_after_s)
+{
+    unsigned char buffer[LWS_PRE + HEAD_BYTES];
+    unsigned char *start = buffer + LWS_PRE;
+    unsigned char *at = start;
+    unsigned char *end = buffer + sizeof(buffer) - 1;
+    char seconds[24];
+    snprintf(seconds, sizeof(seconds), "%lld", (long long)retry_after_s);
+    int failed = lws_add_http_header_status(wsi, status, &at, end) ||
+                 lws_add_http_header_content_length(wsi, 0, &at, end) ||
+                 add_header(wsi, "connection:", "close", &at, end) ||
+                 (retry_after_s && add_header(wsi, "retry-after:", seconds, &at, end));
+    if (!failed)
+        (void)!lws_finalize_write_http_header(wsi, start, &at, end);
+    return -1;
 }
 
 static int complete(struct lws *wsi)
@@ -77,6 +96,8 @@ void cn_http_drop(struct cn_conn *conn)
         cn_buf_fini(&conn->body->owned);
     free(conn->body);
     conn->body = NULL;
+    cn_api_drop(conn->call);
+    conn->call = NULL;
     free(conn->greeting);
     conn->greeting = NULL;
 }
@@ -101,8 +122,7 @@ int cn_http_writable(struct lws *wsi, struct cn_conn *conn)
     return complete(wsi);
 }
 
-// Sends the head, and keeps the body for when the socket takes it. Takes reply->owned.
-static int send_reply(struct lws *wsi, struct cn_conn *conn, struct reply *reply, bool head_only)
+int cn_http_reply(struct lws *wsi, struct cn_conn *conn, struct cn_reply *reply, bool head_only)
 {
     size_t len = reply->bytes.len;
     struct cn_http_body *body = head_only || len == 0 ? NULL : calloc(1, sizeof(*body));
@@ -123,6 +143,21 @@ static int send_reply(struct lws *wsi, struct cn_conn *conn, struct reply *reply
     return 0;
 }
 
+int cn_http_reply_now(struct lws *wsi, struct cn_reply *reply)
+{
+    unsigned char buffer[LWS_PRE + SMALL_BYTES];
+    size_t len = reply->bytes.len;
+    CN_ASSERT(len <= SMALL_BYTES);
+    if (len > 0)
+        memcpy(buffer + LWS_PRE, reply->bytes.ptr, len);
+    cn_buf_fini(&reply->owned);
+    bool head_only = len == 0 || lws_hdr_total_length(wsi, WSI_TOKEN_HEAD_URI) > 0;
+    if (write_head(wsi, reply, len) ||
+        (!head_only && lws_write(wsi, buffer + LWS_PRE, len, LWS_WRITE_HTTP_FINAL) < 0))
+        return -1;
+    return reply->closes ? -1 : complete(wsi);
+}
+
 // ---- What is asked ----
 
 static bool is_unchanged(struct lws *wsi, const char *etag)
@@ -132,7 +167,7 @@ static bool is_unchanged(struct lws *wsi, const char *etag)
            strstr(known, etag);
 }
 
-static void find_asset(struct lws *wsi, struct cn_str path, struct reply *reply)
+static void find_asset(struct lws *wsi, struct cn_str path, struct cn_reply *reply)
 {
     const struct cn_asset *asset = cn_asset_find(path);
     if (!asset)
@@ -144,7 +179,7 @@ static void find_asset(struct lws *wsi, struct cn_str path, struct reply *reply)
 }
 
 static int find_answer(struct cn_hub *hub, enum cn_audience audience, struct cn_str path,
-                       struct reply *reply)
+                       struct cn_reply *reply)
 {
     struct cn_answer answer;
     enum cn_err err = cn_admin_answer(hub, audience, path, &answer);
@@ -157,19 +192,71 @@ static int find_answer(struct cn_hub *hub, enum cn_audience audience, struct cn_
     return err == CN_OK || err == CN_NOTFOUND ? 0 : -1;
 }
 
+// ---- A request's body: only the HTTP API takes one ----
+
+int64_t cn_http_body_length(struct lws *wsi)
+{
+    char text[LENGTH_BYTES];
+    if (lws_hdr_total_length(wsi, WSI_TOKEN_HTTP_CONTENT_LENGTH) <= 0)
+        return CN_HTTP_LENGTH_NONE;
+    int len = lws_hdr_copy(wsi, text, sizeof(text), WSI_TOKEN_HTTP_CONTENT_LENGTH);
+    if (len <= 0 || strspn(text, "0123456789") != (size_t)len)
+        return CN_HTTP_LENGTH_BAD;
+    return strtoll(text, NULL, 10);
+}
+
+int cn_http_body(struct cn_conn *conn, struct cn_str piece)
+{
+    return conn && conn->call ? cn_api_body(conn->call, piece) : -1;
+}
+
+int cn_http_body_end(struct cn_conn *conn)
+{
+    return conn && conn->call ? cn_api_body_end(conn->call) : 0;
+}
+
+// ---- All together ----
+
+// A body may follow, which nobody wants to read: the connection ends.
+static int reply_plainly(struct lws *wsi, unsigned status, struct cn_str text)
+{
+    struct cn_reply reply = {.status = status,
+                             .content_type = "text/plain; charset=utf-8",
+                             .closes = true,
+                             .bytes = text};
+    if (status == 405) {
+        reply.name = "allow:";
+        reply.value = "GET, HEAD";
+    }
+    return cn_http_reply_now(wsi, &reply);
+}
+
+static bool has_body(struct lws *wsi)
+{
+    int64_t len = cn_http_body_length(wsi);
+    return len > 0 || len == CN_HTTP_LENGTH_BAD ||
+           lws_hdr_total_length(wsi, WSI_TOKEN_HTTP_TRANSFER_ENCODING) > 0;
+}
+
+static bool is_below(struct cn_str path, struct cn_str folder)
+{
+    return path.len >= folder.len && memcmp(path.ptr, folder.ptr, folder.len) == 0;
+}
+
 int cn_http_request(struct cn_edge_loop *loop, struct lws *wsi, struct cn_conn *conn,
                     struct cn_str path)
 {
-    bool head_only = lws_hdr_total_length(wsi, WSI_TOKEN_HEAD_URI) > 0;
-    if (!head_only && lws_hdr_total_length(wsi, WSI_TOKEN_GET_URI) <= 0) {
-        // A body may follow, which nobody wants to read.
-        (void)lws_return_http_status(wsi, 405, NULL);
-        return -1;
-    }
     enum cn_audience audience = cn_edge_audience(wsi);
-    struct reply reply = {.status = 404,
-                          .content_type = "text/plain; charset=utf-8",
-                          .bytes = CN_STR_LITERAL("not found\n")};
+    if (audience == CN_AUDIENCE_INTERNAL && is_below(path, CN_STR_LITERAL("/api/")))
+        return cn_api_request(loop, wsi, conn, path);
+    bool head_only = lws_hdr_total_length(wsi, WSI_TOKEN_HEAD_URI) > 0;
+    if (!head_only && lws_hdr_total_length(wsi, WSI_TOKEN_GET_URI) <= 0)
+        return reply_plainly(wsi, 405, CN_STR_LITERAL("method not allowed\n"));
+    if (has_body(wsi))
+        return reply_plainly(wsi, 400, CN_STR_LITERAL("no body expected\n"));
+    struct cn_reply reply = {.status = 404,
+                             .content_type = "text/plain; charset=utf-8",
+                             .bytes = CN_STR_LITERAL("not found\n")};
     if (find_answer(loop->edge->hub, audience, path, &reply)) {
         cn_buf_fini(&reply.owned);
         return -1;
@@ -177,5 +264,5 @@ int cn_http_request(struct cn_edge_loop *loop, struct lws *wsi, struct cn_conn *
     if (reply.status == 404 && audience == CN_AUDIENCE_PUBLIC)
         find_asset(wsi, path, &reply);
     // 304 names the length of what it leaves out (RFC 9110 section 8.6).
-    return send_reply(wsi, conn, &reply, head_only || reply.status == 304);
+    return cn_http_reply(wsi, conn, &reply, head_only || reply.status == 304);
 }

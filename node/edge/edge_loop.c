@@ -28,9 +28,9 @@ static struct cn_edge_loop *loop_of(struct lws *wsi)
 
 // ---- The callback: a switch of one-line calls ----
 
-static int on_destroyed(struct cn_edge_loop *loop)
+static int on_destroyed(struct cn_edge_loop *loop, enum cn_audience audience)
 {
-    atomic_fetch_sub(&loop->edge->connections, 1);
+    atomic_fetch_sub(cn_edge_count(loop->edge, audience), 1);
     cn_metrics_add(CN_M_CONNECTIONS, -1);
     return 0;
 }
@@ -44,7 +44,7 @@ static int on_event(struct lws *wsi, enum lws_callback_reasons event, void *user
     case LWS_CALLBACK_EVENT_WAIT_CANCELLED:
         return cn_edge_loop_turn(loop), 0;
     case LWS_CALLBACK_WSI_DESTROY:
-        return on_destroyed(loop);
+        return on_destroyed(loop, cn_edge_audience(wsi));
     case LWS_CALLBACK_HTTP_CONFIRM_UPGRADE:
         return cn_handshake_check(loop, wsi); // never reads `in`: CVE-2025-11677
     case LWS_CALLBACK_FILTER_PROTOCOL_CONNECTION:
@@ -70,6 +70,9 @@ static int on_event(struct lws *wsi, enum lws_callback_reasons event, void *user
     case LWS_CALLBACK_HTTP_DROP_PROTOCOL:
         return cn_http_drop(conn), 0;
     case LWS_CALLBACK_HTTP_BODY:
+        return cn_http_body(conn, (struct cn_str){in, len});
+    case LWS_CALLBACK_HTTP_BODY_COMPLETION:
+        return cn_http_body_end(conn);
     case LWS_CALLBACK_RAW_ADOPT: // CONNECT would become a raw socket
     case LWS_CALLBACK_RAW_RX:
         return -1;
@@ -165,7 +168,7 @@ static bool make_context(struct cn_edge_loop *loop)
 {
     // Nothing to retry and no pings of the library's own: its timer per connection is O(n).
     static const lws_retry_bo_t no_pings = {0};
-    int64_t connections = loop->edge->config->max_connections;
+    int64_t connections = loop->edge->config->max_connections + CN_OPERATORS_MAX;
     struct lws_context_creation_info info = {
         .options = LWS_SERVER_OPTION_EXPLICIT_VHOSTS | LWS_SERVER_OPTION_LIBUV |
                    LWS_SERVER_OPTION_UV_NO_SIGSEGV_SIGFPE_SPIN | LWS_SERVER_OPTION_VALIDATE_UTF8,
@@ -221,6 +224,8 @@ enum cn_err cn_edge_loop_start(struct cn_edge_loop *loop)
     sem_init(&loop->ready, 0, 0);
     sem_init(&loop->leave, 0, 0);
     cn_list_init(&loop->closing);
+    cn_list_init(&loop->calls);
+    cn_list_init(&loop->answered);
     enum cn_err err = cn_thread_start(&loop->thread, name, run, loop);
     if (err)
         return err;
@@ -267,11 +272,14 @@ static void read_adopt_letter(struct cn_letter *letter, struct cn_loop *hub_loop
     struct cn_edge_loop *loop = adopt->loop;
     (void)hub_loop;
     // On failure libwebsockets has closed the socket, and told of it by WSI_DESTROY.
-    struct lws *wsi = lws_adopt_socket_vhost(loop->vhost, adopt->fd);
-    if (!wsi)
+    const lws_adopt_desc_t socket = {
+        .vh = loop->vhost,
+        .type = LWS_ADOPT_SOCKET | LWS_ADOPT_HTTP | LWS_ADOPT_ALLOW_SSL,
+        .fd.sockfd = adopt->fd,
+        .opaque = adopt->audience == CN_AUDIENCE_INTERNAL ? loop : NULL,
+    };
+    if (!lws_adopt_descriptor_vhost_via_info(&socket))
         CN_LOG(WARN, "loop.adopt", "a connection could not be adopted");
-    else if (adopt->audience == CN_AUDIENCE_INTERNAL)
-        lws_set_opaque_user_data(wsi, loop);
     free(adopt);
 }
 
@@ -289,5 +297,5 @@ void cn_edge_loop_adopt(struct cn_edge_loop *loop, int fd, enum cn_audience audi
         free(adopt);
     }
     close(fd);
-    on_destroyed(loop);
+    on_destroyed(loop, audience);
 }

@@ -93,6 +93,22 @@ bool cn_networks_have(const struct cn_networks *networks, const char *address)
     return false;
 }
 
+bool cn_peer_is_loopback(const char *listen)
+{
+    static const char loopback[] = "127.0.0.0/8, ::1";
+    char host[CN_ADDRESS_BYTES];
+    struct cn_networks networks;
+    const char *colon = strrchr(listen, ':');
+    struct cn_str text = {listen, colon ? (size_t)(colon - listen) : 0};
+    if (text.len >= 2 && text.ptr[0] == '[')
+        text = (struct cn_str){text.ptr + 1, text.len - 2};
+    if (cn_str_copy(text, host, sizeof(host)) || cn_networks_parse(loopback, &networks))
+        return false;
+    bool found = cn_networks_have(&networks, host);
+    cn_networks_fini(&networks);
+    return found;
+}
+
 // Cuts the last address off the list and returns it, without spaces around it; NULL: none is left.
 static char *cut_last(char *list)
 {

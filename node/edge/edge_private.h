@@ -11,6 +11,7 @@
 #include <stdbool.h>
 
 #include "chatnode/admin.h"
+#include "chatnode/api.h"
 #include "chatnode/buf.h"
 #include "chatnode/config.h"
 #include "chatnode/edge.h"
@@ -19,11 +20,17 @@
 #include "chatnode/loop.h"
 #include "chatnode/metrics_table.h"
 #include "chatnode/protocol.h"
+#include "chatnode/ratelimit.h"
 #include "chatnode/session.h"
 #include "chatnode/thread.h"
 #include "chatnode/web.h"
 
-enum { CN_ADDRESS_BYTES = 64 };
+#include "http_private.h"
+
+enum {
+    CN_ADDRESS_BYTES = 64,
+    CN_OPERATORS_MAX = 64 // connections to the internal listener; part of the reserved descriptors
+};
 
 // ---- edge_peer.c: whom to believe about a client's address ----
 
@@ -44,6 +51,9 @@ void cn_networks_fini(struct cn_networks *networks);
 // True when the address, as text, is in one of the networks.
 bool cn_networks_have(const struct cn_networks *networks, const char *address);
 
+// True for "127.0.0.1:9000", "[::1]:9000" and the like: only this machine can connect there.
+bool cn_peer_is_loopback(const char *listen);
+
 // The client's address: the socket's, or, where that is trusted, the right-most address of
 // `forwarded_for` (X-Forwarded-For) that is not.
 void cn_peer_address(const struct cn_networks *trusted, const char *socket_address,
@@ -63,11 +73,15 @@ struct cn_edge_loop {
     // Any thread.
     atomic_bool stopping;
     // The loop's thread.
-    struct cn_link closing; // connections that their sessions want closed
-    int64_t finish_ms;      // when the sockets that are left are closed; 0: not stopping
-    bool left;              // and when they have been
+    struct cn_link closing;  // connections that their sessions want closed
+    struct cn_link calls;    // of the HTTP API that wait for the bus
+    struct cn_link answered; // and those whose answer is to be sent
+    uint64_t last_ticket;    // of these
+    int64_t finish_ms;       // when the sockets that are left are closed; 0: not stopping
+    bool left;               // and when they have been
     lws_sorted_usec_list_t turn_timer;
     lws_sorted_usec_list_t tick_timer;
+    lws_sorted_usec_list_t answer_timer;
 };
 
 // Starts the thread and waits until its context is made. CN_SYSTEM.
@@ -91,6 +105,23 @@ enum cn_audience cn_edge_audience(struct lws *wsi);
 // The protocols' table for a context.
 const struct lws_protocols *cn_edge_protocols(void);
 
+// ---- edge_governor.c: how many sessions may begin in a second ----
+
+struct cn_governor {
+    struct cn_mutex lock;            // guards the rest
+    struct cn_ratelimit admitted;    // sessions that may begin
+    struct cn_ratelimit turned_away; // lacks those that were told to come back and are not due yet
+    uint32_t noise;
+};
+
+// At most `per_s` sessions a second, two seconds' worth at once; 0: no limit. Fini once.
+void cn_governor_init(struct cn_governor *governor, int64_t per_s);
+void cn_governor_fini(struct cn_governor *governor);
+
+// 0: a session may begin. Else in how many seconds the client shall try again. Clients that resume
+// may use up the burst, others only its first half. Any thread.
+CN_MUSTCHECK int64_t cn_governor_admit(struct cn_governor *governor, bool resumes);
+
 // ---- edge.c ----
 
 struct cn_edge {
@@ -99,16 +130,26 @@ struct cn_edge {
     struct cn_reactor *reactor;
     struct cn_hub *hub;
     struct cn_networks trusted;
+    bool is_local; // the internal listener is on loopback
     struct cn_edge_loop *loops;
     unsigned loop_count;
     // Any thread.
-    atomic_size_t connections; // open sockets
+    atomic_size_t connections; // open sockets of the public listener
+    atomic_size_t operators;   // and of the internal one
+    atomic_bool is_closed;     // no session begins any more
+    struct cn_governor governor;
     // Main thread.
     struct cn_listener *public_listener;
     struct cn_listener *internal_listener;
     unsigned next_loop;
     int64_t said_full_ms; // when the log last told that connections are refused
 };
+
+// The count of open sockets of this audience. Any thread.
+static inline atomic_size_t *cn_edge_count(struct cn_edge *edge, enum cn_audience audience)
+{
+    return audience == CN_AUDIENCE_INTERNAL ? &edge->operators : &edge->connections;
+}
 
 // ---- edge_accept.c ----
 
@@ -119,6 +160,7 @@ CN_MUSTCHECK enum cn_err cn_edge_listen(struct cn_edge *edge);
 
 struct cn_greeting;
 struct cn_http_body;
+struct cn_call;
 
 // libwebsockets' user data of a connection, zeroed by it. The loop's thread.
 struct cn_conn {
@@ -128,6 +170,7 @@ struct cn_conn {
     struct cn_session *session;   // NULL before the handshake and after the end
     struct cn_greeting *greeting; // between the handshake's check and its end
     struct cn_http_body *body;    // of the answer to a plain request, while it is written
+    struct cn_call *call;         // of the HTTP API, until its answer is written
     struct cn_buf partial;        // of a message that came in parts
     struct cn_link closing;       // in the loop's list
     enum cn_reason reason;        // to close for
@@ -159,13 +202,5 @@ int cn_handshake_check(struct cn_edge_loop *loop, struct lws *wsi);
 
 // Keeps what a good request said in conn->greeting; 0, or -1 to hang up.
 int cn_handshake_greet(struct cn_edge_loop *loop, struct lws *wsi, struct cn_conn *conn);
-
-// ---- edge_http.c ----
-
-// Answers a plain request; what libwebsockets' callback returns.
-int cn_http_request(struct cn_edge_loop *loop, struct lws *wsi, struct cn_conn *conn,
-                    struct cn_str path);
-int cn_http_writable(struct lws *wsi, struct cn_conn *conn);
-void cn_http_drop(struct cn_conn *conn);
 
 #endif

@@ -120,6 +120,11 @@ void cn_hub_free(struct cn_hub *hub)
     if (!hub)
         return;
     cn_mailbox_close(&hub->asks);
+    // The loops' threads have ended: nobody reads what the bus still answers, nobody is to be
+    // woken.
+    for (unsigned i = 0; hub->loops && i < hub->loop_count; i++)
+        if (hub->loops[i])
+            cn_mailbox_close(&hub->loops[i]->letters);
     cn_bus_free(hub->bus);
     cn_mailbox_fini(&hub->asks);
     cn_channels_free(hub);
@@ -143,16 +148,22 @@ void cn_hub_post(struct cn_hub *hub, uint64_t session, struct cn_letter *letter)
         cn_loop_post_always(hub->loops[index], letter);
 }
 
-enum cn_err cn_hub_ask(struct cn_session *session, struct cn_ask *ask)
+enum cn_err cn_hub_put(struct cn_hub *hub, struct cn_ask *ask)
 {
-    enum cn_err err = cn_mailbox_put(&session->loop->hub->asks, &ask->mail);
+    enum cn_err err = cn_mailbox_put(&hub->asks, &ask->mail);
     if (err) {
         cn_metrics_add(CN_M_MAILBOX_FULL_MAIN, 1);
         ask->mail.free(&ask->mail);
-        return err;
     }
-    session->in_flight++;
-    return CN_OK;
+    return err;
+}
+
+enum cn_err cn_hub_ask(struct cn_session *session, struct cn_ask *ask)
+{
+    enum cn_err err = cn_hub_put(session->loop->hub, ask);
+    if (!err)
+        session->in_flight++;
+    return err;
 }
 
 void cn_hub_turn(struct cn_hub *hub)

@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "chatnode/api.h"
 #include "chatnode/bus.h"
 #include "chatnode/codec.h"
 #include "chatnode/config.h"
@@ -46,6 +47,7 @@ struct cn_hub {
     atomic_int durability; // enum cn_durability
     atomic_bool store_evicts;
     atomic_uint store_replicas;
+    atomic_uint api_waiting; // publishes of the HTTP API under way, at most CN_API_WAITING_MAX
     // Main thread.
     struct cn_bus *bus;
     struct cn_hash channels; // of struct cn_channel
@@ -62,7 +64,10 @@ struct cn_ask {
     void (*read)(struct cn_ask *ask, struct cn_hub *hub);
 };
 
-// Puts an ask of the session into main's mailbox, or disposes of it; loop's thread. CN_FULL.
+// Puts an ask into main's mailbox, or disposes of it; a loop's thread. CN_FULL, CN_CLOSED.
+CN_MUSTCHECK enum cn_err cn_hub_put(struct cn_hub *hub, struct cn_ask *ask);
+
+// The same for a session, which then has one more in flight; the session's loop.
 CN_MUSTCHECK enum cn_err cn_hub_ask(struct cn_session *session, struct cn_ask *ask);
 
 // Posts a letter to the session's loop; frees it when the session has ended. Main thread.
@@ -116,6 +121,26 @@ CN_MUSTCHECK enum cn_err cn_publish_send(struct cn_session *session,
                                          const struct cn_channel_name *channel,
                                          const struct cn_request *request, struct cn_str body,
                                          enum cn_publish_leg leg);
+
+// What is published, and as whom. Borrowed for the call.
+struct cn_publish_order {
+    const struct cn_channel_name *channel;
+    struct cn_str user; // who publishes
+    struct cn_str id;   // absent: one is made, which no client can name
+    struct cn_str body;
+    enum cn_publish_leg leg;
+};
+
+// As cn_publish_send for a caller of the HTTP API; the answer comes to cn_api_on_published.
+CN_MUSTCHECK enum cn_err cn_publish_send_for(struct cn_loop *loop,
+                                             const struct cn_api_caller *caller,
+                                             const struct cn_publish_order *order);
+
+// ---- api.c ----
+
+// Answers the caller: what has come of its publish, which had this id. The loop's thread.
+void cn_api_on_published(const struct cn_api_caller *caller, struct cn_str id,
+                         const struct cn_published *result);
 
 // A read of the log for a member's recovery or a history request; copied.
 struct cn_read_order {

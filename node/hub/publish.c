@@ -8,12 +8,15 @@
 #include "chatnode/frame.h"
 #include "hub_private.h"
 
-// ---- The answer to a publish: a letter to the session's loop ----
+// ---- The answer to a publish: a letter to the loop ----
 
 struct reply_letter {
     struct cn_letter letter;
+    // Of a session, found by its number, or of a caller of the HTTP API on this loop.
     uint64_t session;
-    bool has_id;
+    struct cn_loop *loop; // NULL: of a session
+    struct cn_api_caller caller;
+    bool has_id; // the session gave it
     struct cn_published result;
     int64_t sent_us;
     char id[CN_NAME_MAX + 1];
@@ -25,9 +28,17 @@ struct publish_context {
     struct cn_published first;  // of the recipient's leg, while the sender's is under way
 };
 
+static void dispose_of(struct reply_letter *reply)
+{
+    if (reply && reply->loop)
+        atomic_fetch_sub(&reply->loop->hub->api_waiting, 1);
+    free(reply);
+}
+
 static void free_reply(struct cn_mail *mail)
 {
-    free(CN_CONTAINER(CN_CONTAINER(mail, struct cn_letter, mail), struct reply_letter, letter));
+    dispose_of(
+        CN_CONTAINER(CN_CONTAINER(mail, struct cn_letter, mail), struct reply_letter, letter));
 }
 
 static void tell_result(struct cn_session *session, const struct reply_letter *reply)
@@ -41,6 +52,15 @@ static void tell_result(struct cn_session *session, const struct reply_letter *r
                                                 result->ts_ms, result->dup));
 }
 
+static void tell_session(struct cn_loop *loop, const struct reply_letter *reply)
+{
+    struct cn_session *session = cn_session_find(loop, reply->session);
+    if (!session)
+        return;
+    session->in_flight--;
+    tell_result(session, reply);
+}
+
 // Runs on the loop's thread.
 static void read_reply(struct cn_letter *mail, struct cn_loop *loop)
 {
@@ -48,12 +68,11 @@ static void read_reply(struct cn_letter *mail, struct cn_loop *loop)
     cn_metrics_observe_us(CN_M_PUBLISH_SECONDS, cn_clock_us() - reply->sent_us);
     if (reply->result.err)
         cn_metrics_add(CN_M_PUBLISHES_FAILED, 1);
-    struct cn_session *session = cn_session_find(loop, reply->session);
-    if (session) {
-        session->in_flight--;
-        tell_result(session, reply);
-    }
-    free(reply);
+    if (reply->loop)
+        cn_api_on_published(&reply->caller, cn_str_of(reply->id), &reply->result);
+    else
+        tell_session(loop, reply);
+    dispose_of(reply);
 }
 
 static void reply(struct cn_hub *hub, const struct cn_publish *publish,
@@ -63,7 +82,10 @@ static void reply(struct cn_hub *hub, const struct cn_publish *publish,
     struct reply_letter *letter = context->reply;
     context->reply = NULL;
     letter->result = *result;
-    cn_hub_post(hub, publish->session, &letter->letter);
+    if (letter->loop)
+        cn_loop_post_always(letter->loop, &letter->letter);
+    else
+        cn_hub_post(hub, publish->session, &letter->letter);
 }
 
 // ---- On the main thread: what the bus says ----
@@ -130,7 +152,7 @@ static void free_publish_ask(struct cn_mail *mail)
     struct publish_ask *ask = CN_CONTAINER(mail, struct publish_ask, ask.mail);
     struct publish_context *context = ask->publish ? ask->publish->context : NULL;
     if (context)
-        free(context->reply);
+        dispose_of(context->reply);
     cn_publish_free(ask->publish);
     free(ask);
 }
@@ -143,54 +165,71 @@ static void read_publish_ask(struct cn_ask *mail, struct cn_hub *hub)
     free(ask);
 }
 
-static struct publish_context *new_context(const struct cn_session *session)
+static struct publish_context *new_context(const struct reply_letter *reply)
 {
     struct publish_context *context = calloc(1, sizeof(*context));
-    struct reply_letter *reply = calloc(1, sizeof(*reply));
-    if (!context || !reply) {
+    struct reply_letter *copy = malloc(sizeof(*copy));
+    if (!context || !copy) {
         free(context);
-        free(reply);
+        free(copy);
         return NULL;
     }
-    reply->letter = (struct cn_letter){{NULL, free_reply}, read_reply};
-    reply->session = session->registration.id;
-    reply->sent_us = cn_clock_us();
-    context->reply = reply;
+    *copy = *reply;
+    copy->letter = (struct cn_letter){{NULL, free_reply}, read_reply};
+    copy->sent_us = cn_clock_us();
+    context->reply = copy;
+    if (copy->loop)
+        atomic_fetch_add(&copy->loop->hub->api_waiting, 1);
     return context;
 }
 
-static enum cn_err fill_id(struct cn_publish *publish, struct cn_session *session,
-                           const struct cn_request *request)
+static enum cn_err fill_id(struct cn_publish *publish, struct cn_loop *loop, struct cn_str id)
 {
-    struct publish_context *context = publish->context;
-    publish->has_id = context->reply->has_id = request->id.ptr != NULL;
-    if (publish->has_id) {
-        enum cn_err err = cn_str_copy(request->id, publish->id, sizeof(publish->id));
-        memcpy(context->reply->id, publish->id, sizeof(publish->id));
-        return err;
-    }
+    if (id.ptr)
+        return cn_str_copy(id, publish->id, sizeof(publish->id));
     // Made up, so that the bus can try again without storing it twice. No client can name it: `.`
     // is not allowed in an id.
-    snprintf(publish->id, sizeof(publish->id), "%llx.%u.%llx",
-             (unsigned long long)session->loop->hub->nonce, session->loop->index,
-             (unsigned long long)++session->loop->last_id);
+    snprintf(publish->id, sizeof(publish->id), "%llx.%u.%llx", (unsigned long long)loop->hub->nonce,
+             loop->index, (unsigned long long)++loop->last_id);
     return CN_OK;
 }
 
-static enum cn_err fill(struct cn_publish *publish, struct cn_session *session,
-                        const struct cn_request *request, enum cn_publish_leg leg)
+static enum cn_err fill(struct cn_publish *publish, struct cn_loop *loop,
+                        const struct cn_publish_order *order, const struct reply_letter *reply)
 {
-    struct cn_hub *hub = session->loop->hub;
-    publish->context = new_context(session);
-    if (!publish->context)
+    struct publish_context *context = new_context(reply);
+    publish->context = context;
+    if (!context)
         return CN_NOMEM;
-    publish->deadline_ms = cn_clock_ms() + hub->config->publish_deadline_ms;
-    publish->session = session->registration.id;
-    publish->leg = (int)leg;
+    publish->deadline_ms = cn_clock_ms() + loop->hub->config->publish_deadline_ms;
+    publish->channel = *order->channel;
+    publish->session = reply->session;
+    publish->leg = (int)order->leg;
     publish->done = on_published;
-    publish->arg = hub;
-    memcpy(publish->user, session->registration.user, sizeof(publish->user));
-    return fill_id(publish, session, request);
+    publish->arg = loop->hub;
+    publish->has_id = context->reply->has_id = order->id.ptr != NULL;
+    enum cn_err err = cn_str_copy(order->user, publish->user, sizeof(publish->user));
+    if (!err)
+        err = fill_id(publish, loop, order->id);
+    memcpy(context->reply->id, publish->id, sizeof(publish->id));
+    return err;
+}
+
+// The ask for main, with the answer prepared as `reply` says.
+static enum cn_err make_ask(struct cn_loop *loop, const struct cn_publish_order *order,
+                            const struct reply_letter *reply, struct publish_ask **out)
+{
+    struct publish_ask *ask = malloc(sizeof(*ask));
+    if (!ask)
+        return CN_NOMEM;
+    *ask = (struct publish_ask){.ask = {{NULL, free_publish_ask}, read_publish_ask},
+                                .publish = cn_publish_new(order->body)};
+    enum cn_err err = ask->publish ? fill(ask->publish, loop, order, reply) : CN_NOMEM;
+    if (err)
+        free_publish_ask(&ask->ask.mail);
+    else
+        *out = ask;
+    return err;
 }
 
 enum cn_err cn_publish_send(struct cn_session *session, const struct cn_channel_name *channel,
@@ -199,16 +238,25 @@ enum cn_err cn_publish_send(struct cn_session *session, const struct cn_channel_
 {
     if (session->in_flight >= session->loop->hub->config->max_in_flight)
         return CN_FULL;
-    struct publish_ask *ask = malloc(sizeof(*ask));
-    if (!ask)
-        return CN_NOMEM;
-    *ask = (struct publish_ask){.ask = {{NULL, free_publish_ask}, read_publish_ask},
-                                .publish = cn_publish_new(body)};
-    enum cn_err err = ask->publish ? fill(ask->publish, session, request, leg) : CN_NOMEM;
-    if (err) {
-        free_publish_ask(&ask->ask.mail);
-        return err;
-    }
-    ask->publish->channel = *channel;
-    return cn_hub_ask(session, &ask->ask);
+    const struct cn_publish_order order = {.channel = channel,
+                                           .user = cn_session_user(session),
+                                           .id = request->id,
+                                           .body = body,
+                                           .leg = leg};
+    const struct reply_letter reply = {.session = session->registration.id};
+    struct publish_ask *ask;
+    enum cn_err err = make_ask(session->loop, &order, &reply, &ask);
+    return err ? err : cn_hub_ask(session, &ask->ask);
+}
+
+enum cn_err cn_publish_send_for(struct cn_loop *loop, const struct cn_api_caller *caller,
+                                const struct cn_publish_order *order)
+{
+    // Loops that look in the same moment may go beyond it by one each.
+    if (atomic_load(&loop->hub->api_waiting) >= CN_API_WAITING_MAX)
+        return CN_FULL;
+    const struct reply_letter reply = {.loop = loop, .caller = *caller};
+    struct publish_ask *ask;
+    enum cn_err err = make_ask(loop, order, &reply, &ask);
+    return err ? err : cn_hub_put(loop->hub, &ask->ask);
 }

@@ -12,6 +12,8 @@
 #include "chatnode/log.h"
 #include "hub_private.h"
 
+enum { ANSWERS_MS = 500 }; // for the bus's answers to come back to the loop
+
 // A ping with a payload, so that libwebsockets reports the pong (RFC 6455 section 5.5.2).
 static const unsigned char ping_frame[] = {0x89, 4, 'c', 'h', 'a', 't'};
 
@@ -390,13 +392,23 @@ static void sweep_idle(struct cn_loop *loop, int64_t now_ms)
     }
 }
 
+// One that was sent away waits for the answers to what it asked for, which the bus gives by its
+// deadline.
+static bool may_go(const struct cn_session *session, int64_t now_ms)
+{
+    int64_t patience_ms = session->loop->hub->config->publish_deadline_ms + ANSWERS_MS;
+    return session->in_flight == 0 || session->going_ms == 0 ||
+           now_ms - session->going_ms >= patience_ms;
+}
+
 void cn_session_close_due(struct cn_loop *loop, int64_t now_ms)
 {
     CN_LIST_EACH_SAFE (link, &loop->going) {
         struct cn_session *session = CN_CONTAINER(link, struct cn_session, going);
         if (session->going_ms > now_ms)
             break;
-        cn_session_close(session, session->going_reason);
+        if (may_go(session, now_ms))
+            cn_session_close(session, session->going_reason);
     }
 }
 

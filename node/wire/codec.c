@@ -90,7 +90,8 @@ enum field_bit {
     FIELD_SINCE = 16,
     FIELD_BEFORE = 32,
     FIELD_AFTER = 64,
-    FIELD_LIMIT = 128
+    FIELD_LIMIT = 128,
+    FIELD_FROM = 256
 };
 
 // The fields that say where a request goes. One that does not belong to the request's type is
@@ -125,6 +126,11 @@ static enum cn_err read_room(const json_t *value, struct cn_request *out)
 static enum cn_err read_to(const json_t *value, struct cn_request *out)
 {
     return read_name(value, &out->to);
+}
+
+static enum cn_err read_from(const json_t *value, struct cn_request *out)
+{
+    return read_name(value, &out->from);
 }
 
 // Writes the value anew, without white space.
@@ -173,6 +179,7 @@ struct field {
 static const struct field fields[] = {
     {FIELD_ROOM, "room", CN_PROBLEM_BAD_NAME, read_room},
     {FIELD_TO, "to", CN_PROBLEM_BAD_NAME, read_to},
+    {FIELD_FROM, "from", CN_PROBLEM_BAD_NAME, read_from},
     {FIELD_SINCE, "since", CN_PROBLEM_BAD_POSITION, read_since},
     {FIELD_BEFORE, "before", CN_PROBLEM_BAD_POSITION, read_before},
     {FIELD_AFTER, "after", CN_PROBLEM_BAD_POSITION, read_after},
@@ -197,6 +204,10 @@ static const struct shape shapes[CN_REQUEST_COUNT] = {
                             .one_of = FIELD_BEFORE | FIELD_AFTER},
     [CN_REQUEST_PING] = {0},
 };
+
+// What the HTTP API is asked to publish.
+static const struct shape publish_to_room = {.required = FIELD_FROM | FIELD_ROOM | FIELD_CONTENT};
+static const struct shape publish_to_user = {.required = FIELD_FROM | FIELD_TO | FIELD_CONTENT};
 
 static const char *const type_names[CN_REQUEST_COUNT] = {
 #define X(symbol, type) [CN_REQUEST_##symbol] = type,
@@ -245,10 +256,9 @@ static bool has_right_fields(const struct shape *shape, unsigned given)
            (shape->one_of == 0 || (given & shape->one_of) != shape->one_of);
 }
 
-static enum cn_err decode_fields(const json_t *object, struct cn_request *out,
-                                 enum cn_problem *problem)
+static enum cn_err decode_fields(const json_t *object, const struct shape *shape,
+                                 struct cn_request *out, enum cn_problem *problem)
 {
-    const struct shape *shape = &shapes[out->type];
     unsigned given = fields_given(object);
     *problem = CN_PROBLEM_BAD_REQUEST;
     if (!has_right_fields(shape, given))
@@ -294,8 +304,8 @@ static enum cn_err decode_type(const json_t *object, struct cn_request *out,
     return CN_INVALID;
 }
 
-static enum cn_err decode_object(struct cn_str text, struct cn_request *out,
-                                 enum cn_problem *problem)
+// The object in out->owned. CN_INVALID, CN_NOMEM.
+static enum cn_err parse(struct cn_str text, struct cn_request *out, enum cn_problem *problem)
 {
     *problem = CN_PROBLEM_BAD_JSON;
     if (!is_within_bounds(text))
@@ -306,11 +316,19 @@ static enum cn_err decode_object(struct cn_str text, struct cn_request *out,
     if (!object)
         return is_out_of_memory ? CN_NOMEM : CN_INVALID;
     out->owned = object;
-    enum cn_err err = decode_id(object, out, problem);
+    return CN_OK;
+}
+
+static enum cn_err decode_object(struct cn_str text, struct cn_request *out,
+                                 enum cn_problem *problem)
+{
+    enum cn_err err = parse(text, out, problem);
     if (err == CN_OK)
-        err = decode_type(object, out, problem);
+        err = decode_id(out->owned, out, problem);
     if (err == CN_OK)
-        err = decode_fields(object, out, problem);
+        err = decode_type(out->owned, out, problem);
+    if (err == CN_OK)
+        err = decode_fields(out->owned, &shapes[out->type], out, problem);
     return err;
 }
 
@@ -330,15 +348,35 @@ static enum cn_err decode_plain(struct cn_str text, struct cn_request *out)
     return CN_OK;
 }
 
-enum cn_err cn_request_decode(struct cn_str text, struct cn_request *out, enum cn_problem *problem)
+static bool begins_an_object(struct cn_str text)
 {
-    *out = (struct cn_request){.limit = 50};
     size_t at = 0;
     while (at < text.len && is_space(text.ptr[at]))
         at++;
-    if (at < text.len && text.ptr[at] == '{')
-        return decode_object(text, out, problem);
-    return decode_plain(text, out);
+    return at < text.len && text.ptr[at] == '{';
+}
+
+enum cn_err cn_request_decode(struct cn_str text, struct cn_request *out, enum cn_problem *problem)
+{
+    *out = (struct cn_request){.limit = 50};
+    return begins_an_object(text) ? decode_object(text, out, problem) : decode_plain(text, out);
+}
+
+enum cn_err cn_request_decode_publish(struct cn_str text, struct cn_request *out,
+                                      enum cn_problem *problem)
+{
+    *out = (struct cn_request){.type = CN_REQUEST_MESSAGE};
+    *problem = CN_PROBLEM_BAD_JSON;
+    if (!begins_an_object(text))
+        return CN_INVALID;
+    enum cn_err err = parse(text, out, problem);
+    if (err == CN_OK)
+        err = decode_id(out->owned, out, problem);
+    if (err != CN_OK)
+        return err;
+    bool to_user = json_object_get(out->owned, "to") != NULL;
+    out->type = to_user ? CN_REQUEST_DIRECT : CN_REQUEST_MESSAGE;
+    return decode_fields(out->owned, to_user ? &publish_to_user : &publish_to_room, out, problem);
 }
 
 void cn_request_fini(struct cn_request *request)

@@ -265,6 +265,30 @@ enum cn_err cn_codec_reconnect(struct cn_buf *out, int64_t in_ms, enum cn_reason
     return finish(&w);
 }
 
+enum cn_err cn_codec_api_stored(struct cn_buf *out, struct cn_pos pos, int64_t ts_ms, bool dup,
+                                struct cn_str id)
+{
+    char text[CN_POS_TEXT_BYTES];
+    size_t len = cn_pos_format(pos, text);
+    struct writer w = begin(out);
+    put_text(&w, "{\"pos\":", (struct cn_str){text, len});
+    put_number(&w, ",\"ts\":", ts_ms);
+    put_bool(&w, ",\"dup\":", dup);
+    put_text(&w, ",\"id\":", id);
+    PUT(&w, "}");
+    return finish(&w);
+}
+
+enum cn_err cn_codec_api_error(struct cn_buf *out, enum cn_problem problem)
+{
+    struct writer w = begin(out);
+    put_text(&w, "{\"error\":{\"code\":", cn_str_of(cn_problem_code(problem)));
+    put_text(&w, ",\"message\":", cn_str_of(cn_problem_message(problem)));
+    put_bool(&w, ",\"retry\":", cn_problem_retry(problem));
+    PUT(&w, "}}");
+    return finish(&w);
+}
+
 enum cn_err cn_codec_pong(struct cn_buf *out, struct cn_str id)
 {
     struct writer w = begin(out);

@@ -74,7 +74,7 @@ def accepts(port):
 
 def node(build, redis):
     port = free_port()
-    argv = [build / "chatnode", "--listen", f"127.0.0.1:{port}", "--internal-listen", "", "--loops", 1,
+    argv = [build / "chatnode", "--listen", f"127.0.0.1:{port}", "--internal-listen", "", "--accept-rate", 0, "--loops", 1,
             "--ping-interval", 3600000, "--log-level", "warn"]
     return Server(argv + (["--redis-url", redis] if redis else []), port, answers_http)
 

@@ -135,6 +135,14 @@ class Client:
         seen = [json.dumps(frame)[:200] for frame in list(self.frames)[:20]]
         return f"{got} of {count} {kind!r} {fields} came; the session is {state}; other frames: {seen}"
 
+    def next(self, deadline=DEADLINE):
+        """Takes the oldest frame of any kind; None when none came in time or the session has ended."""
+        end = time.monotonic() + deadline
+        with self._changed:
+            while not self.frames and not self.ended and end > time.monotonic():
+                self._changed.wait(end - time.monotonic())
+            return self.frames.popleft() if self.frames else None
+
     def fence(self):
         """When this returns, all answers to earlier requests of this session that need no bus have come."""
         mark = unique("p")
@@ -276,6 +284,15 @@ class RawClient:
         lines = head.decode("latin-1").split("\r\n")
         headers = dict((k.strip().lower(), v.strip()) for k, _, v in (line.partition(":") for line in lines[1:]))
         return int(lines[0].split()[1]), headers
+
+    def response(self, deadline=DEADLINE):
+        """(status, headers, body) of the next HTTP response that says its length."""
+        status, headers = self.response_head(deadline)
+        length = int(headers.get("content-length", 0))
+        while len(self.buffer) < length and self.recv(deadline):
+            pass
+        body, self.buffer = bytes(self.buffer[:length]), self.buffer[length:]
+        return status, headers, body
 
     def handshake(self, path="/ws", **options):
         """Upgrades; asserts that the server agreed."""

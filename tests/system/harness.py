@@ -243,7 +243,8 @@ class Node(Process):
                      "--internal-listen", f"127.0.0.1:{self.internal_port}", "--node-name", self.node_name]
         if redis:
             self.argv += ["--redis-url", redis if isinstance(redis, str) else redis.url]
-        for key, value in flags.items():
+        # Nobody balances before most tests: a node that is told to stop need not wait for one.
+        for key, value in {"drain_delay": 0, **flags}.items():
             self.argv += [f"--{key.replace('_', '-')}", str(value)]
         self.argv += [str(word) for word in extra]
         if start:
@@ -363,13 +364,18 @@ def stop_all(processes):
 
 
 class HAProxy(Process):
-    """The load balancer of deploy/haproxy.cfg, with its servers and ports replaced by ours."""
+    """The load balancer of deploy/haproxy.cfg, with its servers and ports replaced by ours; `changes` are pieces of its
+    text and what to put in their place."""
 
-    def __init__(self, nodes):
+    def __init__(self, nodes, changes=None):
         self.port = free_port()
         super().__init__("haproxy", [])
         config = self.dir / "haproxy.cfg"
-        config.write_text(derive_haproxy((ROOT / "deploy/haproxy.cfg").read_text(), self.port, nodes))
+        text = (ROOT / "deploy/haproxy.cfg").read_text()
+        for piece, other in (changes or {}).items():
+            assert piece in text, piece
+            text = text.replace(piece, other)
+        config.write_text(derive_haproxy(text, self.port, nodes))
         self.argv = ["haproxy", "-db", "-f", str(config)]
         self.start(config)
 

@@ -14,12 +14,16 @@ from harness import CHATNODE, DEADLINE, ROOT, Process, eventually, free_port, ht
 
 
 class Echo(http.server.BaseHTTPRequestHandler):
-    """Answers with the request's headers."""
+    """Answers with the request's headers; 503 for /readyz while the server is not ready."""
 
     def do_GET(self):
+        if self.path == "/readyz" and not self.server.is_ready:
+            self.send_error(503)
+            return
         body = json.dumps({name.lower(): self.headers.get_all(name) for name in self.headers}).encode()
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
+        self.send_header("X-Port", str(self.server.server_port))
         self.end_headers()
         self.wfile.write(body)
 
@@ -35,9 +39,9 @@ class Balancer(Process):
         super().__init__("haproxy", [], env={"BALANCER_BIND": f"127.0.0.1:{self.port}",
                                              "BALANCER_HEALTH": f"127.0.0.1:{self.health}"})
         servers = "".join(f"    server n{port} 127.0.0.1:{port}\n" for port in ports)
-        text, count = re.subn(r" *# nodes: begin.*# nodes: end\n", servers,
+        text, count = re.subn(r" *# nodes: begin.*?# nodes: end\n", servers,
                               (ROOT / "deploy/haproxy.cfg").read_text(), flags=re.S)
-        assert count == 1
+        assert count == 2
         (self.dir / "haproxy.cfg").write_text(text)
         self.argv = ["haproxy", "-db", "-f", str(self.dir / "haproxy.cfg")]
 
@@ -52,6 +56,7 @@ class Balancer(Process):
 @pytest.fixture
 def echo():
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Echo)
+    server.is_ready = True
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield server
     server.shutdown()
@@ -94,6 +99,30 @@ def test_the_balancer_never_passes_h2c_on(balancer, raw):
 def test_the_balancer_is_unhealthy_without_a_node(start):
     balancer = start.keep(Balancer(free_port())).spawn()
     eventually(lambda: balancer.health_status() == 503, what="the balancer has no node")
+
+
+def test_without_a_ready_node_the_balancer_uses_a_living_one(start, echo):
+    echo.is_ready = False
+    balancer = start.keep(Balancer(echo.server_port)).spawn()
+    eventually(lambda: balancer.health_status() == 200, what="the balancer has a node that lives")
+    assert http_request(balancer.port, "/").status == 200
+
+
+def test_a_node_that_is_not_ready_gets_no_clients_while_another_is(start, echo):
+    other = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Echo)
+    other.is_ready = True
+    threading.Thread(target=other.serve_forever, daemon=True).start()
+    balancer = start.keep(Balancer(echo.server_port, other.server_port)).spawn()
+    eventually(lambda: balancer.health_status() == 200, what="the balancer has its nodes")
+
+    def port_reached():
+        return http_request(balancer.port, "/").headers["x-port"]
+
+    echo.is_ready = False
+    eventually(lambda: {port_reached() for _ in range(6)} == {str(other.server_port)},
+               what="only the ready node is asked")
+    other.shutdown()
+    other.server_close()
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 """Every bound says so when it is reached."""
 import json
 import signal
+import time
 
 import pytest
 
@@ -136,3 +137,55 @@ def test_as_many_connections_as_configured_fit_beside_many_loops(start, raw):
     for client in clients:
         assert client.response_head()[0] == 101
     assert node.metric("chatnode_sessions") == 149
+
+
+def ask_to_upgrade(raw, node, query=""):
+    """(status, headers, connection) of a handshake."""
+    client = raw(node)
+    client.send(upgrade_request("/ws" + query))
+    return *client.response_head(), client
+
+
+def let_in_after(raw, node, query, seconds):
+    """Asks again only when the time has come that the node gave."""
+    due = time.monotonic() + seconds
+
+    def tried():
+        return time.monotonic() >= due and ask_to_upgrade(raw, node, query)[0] == 101
+
+    eventually(tried, DEADLINE + seconds, "the client is let in after its wait")
+
+
+@pytest.mark.parametrize("position", ["since=1700000000000-1", "inbox=0-0"])
+def test_beyond_the_rate_new_clients_wait_and_resuming_ones_come_first(start, raw, position):
+    node = start.node(accept_rate=1)  # two at once: one for anybody, one more for those who resume
+    assert ask_to_upgrade(raw, node)[0] == 101
+    status, headers, refused = ask_to_upgrade(raw, node)
+    assert status == 503 and 1 <= int(headers["retry-after"]) <= 5
+    assert headers["connection"] == "close" and not refused.recv(), "the connection is closed after it"
+    assert ask_to_upgrade(raw, node, f"?{position}")[0] == 101
+    assert ask_to_upgrade(raw, node, f"?{position}")[0] == 503
+    assert node.metric("chatnode_refused_total", 'reason="rate"') == 2
+    let_in_after(raw, node, "", int(headers["retry-after"]))
+
+
+def test_a_crowd_is_told_to_come_back_over_time(start, raw):
+    node = start.node(accept_rate=10)
+    answers = [ask_to_upgrade(raw, node)[:2] for _ in range(120)]
+    let_in = sum(1 for status, _ in answers if status == 101)
+    waits = [int(headers["retry-after"]) for status, headers in answers if status == 503]
+    assert 10 <= let_in < 110 and len(waits) == 120 - let_in
+    # Ten a second: a hundred of them take ten seconds, and are told so.
+    assert min(waits) <= 3 and len(set(waits)) >= 4 and max(waits) >= len(waits) / 20
+
+
+def test_bad_handshakes_take_nothing_from_the_rate(start, raw):
+    node = start.node(accept_rate=1)
+    for _ in range(5):
+        assert ask_to_upgrade(raw, node, "?user=%20")[0] == 400
+    assert ask_to_upgrade(raw, node)[0] == 101
+
+
+def test_without_a_rate_everybody_comes_in(start, raw):
+    node = start.node(accept_rate=0)
+    assert {ask_to_upgrade(raw, node)[0] for _ in range(50)} == {101}

@@ -226,6 +226,80 @@ static void raw_nul_in_an_object_is_not_json(void **state)
 
 // `head`, then `unit` `times` times, then `tail`: what decoding it gives; CN_PROBLEM_INTERNAL:
 // fine.
+// ---- What the HTTP API publishes ----
+
+static void publishes_are_decoded(void **state)
+{
+    (void)state;
+    struct cn_request request;
+    enum cn_problem problem;
+    const char *to_room = " {\"room\":\"hall\",\"from\":\"bot\",\"content\":{ \"a\" : 1 },"
+                          "\"id\":\"x-1\",\"type\":\"ping\",\"colour\":7}";
+    assert_int_equal(cn_request_decode_publish(cn_str_of(to_room), &request, &problem), CN_OK);
+    assert_int_equal(request.type, CN_REQUEST_MESSAGE);
+    assert_view(request.room, "hall");
+    assert_view(request.from, "bot");
+    assert_view(request.to, NULL);
+    assert_view(request.id, "x-1");
+    assert_view(request.content, "{\"a\":1}");
+    cn_request_fini(&request);
+    const char *to_user = "{\"to\":\"bob\",\"from\":\"bot\",\"content\":null}";
+    assert_int_equal(cn_request_decode_publish(cn_str_of(to_user), &request, &problem), CN_OK);
+    assert_int_equal(request.type, CN_REQUEST_DIRECT);
+    assert_view(request.to, "bob");
+    assert_view(request.room, NULL);
+    assert_view(request.id, NULL);
+    cn_request_fini(&request);
+}
+
+static void bad_publishes_are_refused(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        enum cn_problem problem;
+    } cases[] = {
+        {"", CN_PROBLEM_BAD_JSON},
+        {"hello", CN_PROBLEM_BAD_JSON},
+        {"[{}]", CN_PROBLEM_BAD_JSON},
+        {"{", CN_PROBLEM_BAD_JSON},
+        {"{\"room\":\"a\",\"room\":\"b\",\"from\":\"c\",\"content\":1}", CN_PROBLEM_BAD_JSON},
+        {"{}", CN_PROBLEM_BAD_REQUEST},
+        {"{\"room\":\"a\",\"content\":1}", CN_PROBLEM_BAD_REQUEST},
+        {"{\"room\":\"a\",\"from\":\"b\"}", CN_PROBLEM_BAD_REQUEST},
+        {"{\"from\":\"b\",\"content\":1}", CN_PROBLEM_BAD_REQUEST},
+        {"{\"room\":\"a\",\"to\":\"b\",\"from\":\"c\",\"content\":1}", CN_PROBLEM_BAD_REQUEST},
+        {"{\"with\":\"a\",\"to\":\"b\",\"from\":\"c\",\"content\":1}", CN_PROBLEM_BAD_REQUEST},
+        {"{\"room\":\"a b\",\"from\":\"c\",\"content\":1}", CN_PROBLEM_BAD_NAME},
+        {"{\"room\":\"a\",\"from\":\"\",\"content\":1}", CN_PROBLEM_BAD_NAME},
+        {"{\"room\":\"a\",\"from\":7,\"content\":1}", CN_PROBLEM_BAD_NAME},
+        {"{\"to\":null,\"from\":\"c\",\"content\":1}", CN_PROBLEM_BAD_NAME},
+        {"{\"room\":\"a\",\"from\":\"c\",\"content\":1,\"id\":\"a.b\"}", CN_PROBLEM_BAD_ID},
+    };
+    for (size_t i = 0; i < CN_COUNT(cases); i++) {
+        struct cn_request request;
+        enum cn_problem problem;
+        assert_int_equal(cn_request_decode_publish(cn_str_of(cases[i].text), &request, &problem),
+                         CN_INVALID);
+        if (problem != cases[i].problem)
+            print_error("%s: %s\n", cases[i].text, cn_problem_code(problem));
+        assert_int_equal(problem, cases[i].problem);
+        cn_request_fini(&request);
+    }
+}
+
+// A client's frame says who it is from in vain.
+static void the_sender_of_a_frame_is_not_read(void **state)
+{
+    (void)state;
+    struct cn_request request;
+    enum cn_problem problem;
+    const char *text = "{\"type\":\"message\",\"from\":\"eve\",\"content\":1}";
+    assert_int_equal(decode(text, &request, &problem), CN_OK);
+    assert_view(request.from, NULL);
+    cn_request_fini(&request);
+}
+
 static enum cn_problem decode_repeated(const char *head, const char *unit, size_t times,
                                        const char *tail)
 {
@@ -338,6 +412,8 @@ static enum cn_err write_history(struct cn_buf *out)
 }
 
 WRITER(write_history_empty, cn_codec_history(out, S("lobby"), absent, absent, false))
+WRITER(write_stored, cn_codec_api_stored(out, (struct cn_pos){7, 8}, 9, true, CN_STR_LITERAL("i")))
+WRITER(write_api_error, cn_codec_api_error(out, CN_PROBLEM_UNAUTHORIZED))
 WRITER(write_reconnect, cn_codec_reconnect(out, 1500, CN_REASON_RESTART))
 WRITER(write_pong, cn_codec_pong(out, absent))
 static enum cn_err write_message(struct cn_buf *out)
@@ -381,6 +457,9 @@ static const struct written_case written_cases[] = {
                     "{\"pos\":\"1-0\"},{\"pos\":\"1-1\"}],\"more\":true}"},
     {write_history_empty,
      "{\"type\":\"history\",\"room\":\"lobby\",\"messages\":[],\"more\":false}"},
+    {write_stored, "{\"pos\":\"7-8\",\"ts\":9,\"dup\":true,\"id\":\"i\"}"},
+    {write_api_error, "{\"error\":{\"code\":\"unauthorized\",\"message\":\"the key is missing or "
+                      "wrong\",\"retry\":false}}"},
     {write_reconnect, "{\"type\":\"reconnect\",\"in_ms\":1500,\"reason\":\"restart\"}"},
     {write_pong, "{\"type\":\"pong\"}"},
     {write_message, "{\"pos\":\"7-1\",\"ts\":8,\"type\":\"message\",\"room\":\"r\","
@@ -560,6 +639,9 @@ static void control_characters_are_found_anywhere(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(publishes_are_decoded),
+        cmocka_unit_test(bad_publishes_are_refused),
+        cmocka_unit_test(the_sender_of_a_frame_is_not_read),
         cmocka_unit_test(good_requests_are_decoded),
         cmocka_unit_test(plain_text_may_hold_nul),
         cmocka_unit_test(positions_and_limit_are_decoded),

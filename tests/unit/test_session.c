@@ -372,6 +372,44 @@ static void test_all_are_sent_away_within_the_spread(void **state)
     assert_int_equal(closed(CN_REASON_RESTART), CROWD);
 }
 
+// Turns the loop alone: main, and the bus behind it, get no turn.
+static void pass_without_main_ms(int64_t ms)
+{
+    rig.now_us += ms * 1000;
+    assert_true(cn_loop_tick(cn_hub_loop(rig.hub, 0)) > 0);
+    hub_rig_turn_loop(&rig, 0);
+}
+
+static void test_who_waits_for_an_answer_goes_after_it(void **state)
+{
+    (void)state;
+    struct client *ann = rig_member(&rig, 0, "ann", NULL);
+    struct client *bob = rig_member(&rig, 0, "bob", NULL);
+    client_send(ann, "{\"type\":\"message\",\"content\":1,\"id\":\"a1\"}");
+    cn_loop_send_away(ann->loop, 0, CN_REASON_RESTART);
+    pass_without_main_ms(rig.config.publish_deadline_ms);
+    assert_true(bob->sink.closed);
+    assert_false(ann->sink.closed);
+    client_expect(ann, "reconnect");
+    hub_rig_settle(&rig);
+    client_expect(ann, "ack");
+    pass_without_main_ms(10);
+    assert_true(ann->sink.closed);
+    assert_int_equal(closed(CN_REASON_RESTART), 2);
+}
+
+static void test_nobody_waits_longer_than_the_bus_may_take(void **state)
+{
+    (void)state;
+    struct client *ann = rig_member(&rig, 0, "ann", NULL);
+    client_send(ann, "{\"type\":\"message\",\"content\":1,\"id\":\"a1\"}");
+    cn_loop_send_away(ann->loop, 0, CN_REASON_RESTART);
+    pass_without_main_ms(rig.config.publish_deadline_ms);
+    assert_false(ann->sink.closed);
+    pass_without_main_ms(1000);
+    assert_true(ann->sink.closed);
+}
+
 int main(void)
 {
 #define TEST(name)       cmocka_unit_test_setup_teardown(name, open_rig, close_rig)
@@ -394,6 +432,8 @@ int main(void)
         TEST(test_a_full_socket_gets_no_ping_and_reading_on_is_its_pong),
         TEST(test_pings_of_those_who_came_together_are_spread),
         TEST(test_all_are_sent_away_within_the_spread),
+        TEST(test_who_waits_for_an_answer_goes_after_it),
+        TEST(test_nobody_waits_longer_than_the_bus_may_take),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,271 @@
+// SPDX-License-Identifier: MIT
+// The transport of the HTTP API: takes a request's body in, waits for the answer without blocking,
+// and writes it to the connection, if that is still there.
+#include <stdlib.h>
+#include <string.h>
+
+#include "chatnode/clock.h"
+#include "edge_private.h"
+
+enum {
+    BODY_TIMEOUT_MS = 10000,       // for the whole of a body
+    DISCARDED_MAX_BYTES = 1 << 20, // of a body that is not wanted; a longer one is not waited for
+    HEADER_BYTES = 2048,
+    KEY_BYTES = 128
+};
+
+// One request. The loop's thread.
+struct cn_call {
+    struct cn_link link; // in the loop's list of those that wait for the bus, or of the answered
+    struct cn_edge_loop *loop;
+    struct cn_conn *conn;
+    struct lws *wsi;
+    uint64_t ticket;
+    struct cn_buf body;
+    char key[KEY_BYTES]; // Idempotency-Key, "" for none
+    bool is_bad;
+    enum cn_problem problem; // if it is bad; its body is then not kept
+    int64_t deadline_ms;     // of the body
+    bool is_read;            // its body is all here
+    bool is_last; // the client has sent more already: the connection ends with the answer
+    struct cn_answer answer;
+};
+
+void cn_api_drop(struct cn_call *call)
+{
+    if (!call)
+        return;
+    cn_list_remove(&call->link);
+    cn_buf_fini(&call->body);
+    cn_buf_fini(&call->answer.body);
+    free(call);
+}
+
+// ---- The answer ----
+
+// The header that belongs to a status.
+static void add_header_of(struct cn_reply *reply)
+{
+    static const struct {
+        unsigned status;
+        const char *name;
+        const char *value;
+    } headers[] = {
+        {401, "www-authenticate:", "Bearer"}, {405, "allow:", "POST"}, {503, "retry-after:", "1"}};
+    for (size_t i = 0; i < CN_COUNT(headers); i++) {
+        if (headers[i].status == reply->status) {
+            reply->name = headers[i].name;
+            reply->value = headers[i].value;
+        }
+    }
+}
+
+static void count(int status)
+{
+    if (status < 400)
+        cn_metrics_add(CN_M_API_STORED, 1);
+    else
+        cn_metrics_add(status < 500 ? CN_M_API_REFUSED : CN_M_API_FAILED, 1);
+}
+
+// Takes answer->body.
+static int send_answer(struct lws *wsi, struct cn_answer *answer, bool closes)
+{
+    struct cn_reply reply = {.status = (unsigned)answer->status,
+                             .content_type = answer->content_type,
+                             .closes = closes,
+                             .bytes = cn_buf_str(&answer->body),
+                             .owned = answer->body};
+    answer->body = (struct cn_buf){0};
+    count(answer->status);
+    add_header_of(&reply);
+    return cn_http_reply_now(wsi, &reply);
+}
+
+static int refuse(struct lws *wsi, enum cn_problem problem, bool closes)
+{
+    struct cn_answer answer;
+    if (cn_api_refuse(problem, &answer)) {
+        cn_buf_fini(&answer.body);
+        return -1;
+    }
+    return send_answer(wsi, &answer, closes);
+}
+
+static void finish(struct cn_call *call)
+{
+    struct lws *wsi = call->wsi;
+    struct cn_answer answer = call->answer;
+    bool is_last = call->is_last;
+    call->answer.body = (struct cn_buf){0};
+    call->conn->call = NULL;
+    cn_api_drop(call);
+    if (send_answer(wsi, &answer, is_last))
+        lws_set_timeout(wsi, PENDING_TIMEOUT_USER_OK, LWS_TO_KILL_ASYNC);
+}
+
+static void on_answer_timer(lws_sorted_usec_list_t *timer)
+{
+    struct cn_edge_loop *loop = lws_container_of(timer, struct cn_edge_loop, answer_timer);
+    struct cn_link *link;
+    while ((link = cn_list_pop_front(&loop->answered)))
+        finish(CN_CONTAINER(link, struct cn_call, link));
+}
+
+// The answer is in call->answer. It is sent by a timer, which comes after libwebsockets has offered
+// whatever the client sent ahead: see cn_api_body_end.
+static void send_soon(struct cn_call *call)
+{
+    struct cn_edge_loop *loop = call->loop;
+    cn_list_remove(&call->link);
+    cn_list_push_back(&loop->answered, &call->link);
+    lws_sul_schedule(loop->context, 0, &loop->answer_timer, on_answer_timer, 1);
+}
+
+// The hub has an answer. Its connection may be gone: then nobody has the ticket any more.
+static void on_answered(void *arg, uint64_t ticket, struct cn_answer *answer)
+{
+    struct cn_edge_loop *loop = arg;
+    CN_LIST_EACH_SAFE (link, &loop->calls) {
+        struct cn_call *call = CN_CONTAINER(link, struct cn_call, link);
+        if (call->ticket != ticket)
+            continue;
+        call->answer = *answer;
+        send_soon(call);
+        return;
+    }
+    cn_buf_fini(&answer->body);
+}
+
+// ---- The request ----
+
+static void publish(struct cn_call *call)
+{
+    struct cn_edge_loop *loop = call->loop;
+    call->ticket = ++loop->last_ticket;
+    const struct cn_api_caller caller = {on_answered, loop, call->ticket};
+    struct cn_str key = {call->key[0] ? call->key : NULL, strlen(call->key)};
+    if (cn_api_publish(loop->hub_loop, cn_buf_str(&call->body), key, &caller, &call->problem))
+        call->is_bad = true;
+    else
+        cn_list_push_back(&loop->calls, &call->link);
+    cn_buf_fini(&call->body);
+}
+
+int cn_api_body(struct cn_call *call, struct cn_str piece)
+{
+    if (cn_clock_ms() > call->deadline_ms)
+        return -1;
+    if (call->is_bad)
+        return 0;
+    return cn_buf_append_str(&call->body, piece) ? -1 : 0;
+}
+
+// libwebsockets tells the end of a body again and again, without rest, when more follows before the
+// answer is out; and what follows it takes apart wrongly later. So that is not read any more, and
+// the connection ends with this answer. Clients must expect that (RFC 9112 section 9.3.2).
+int cn_api_body_end(struct cn_call *call)
+{
+    if (call->is_read) {
+        call->is_last = true;
+        lws_rx_flow_control(call->wsi, 0);
+        return 0;
+    }
+    call->is_read = true;
+    if (!call->is_bad)
+        publish(call);
+    if (!call->is_bad)
+        return 0;
+    if (cn_api_refuse(call->problem, &call->answer))
+        return -1;
+    send_soon(call);
+    return 0;
+}
+
+static struct cn_str read_header(struct lws *wsi, enum lws_token_indexes token, char *out, int size)
+{
+    int len = lws_hdr_copy(wsi, out, size, token);
+    return len > 0 ? (struct cn_str){out, (size_t)len} : (struct cn_str){NULL, 0};
+}
+
+// What is wrong with the request by its head alone; false: nothing.
+static bool is_refused(struct cn_edge_loop *loop, struct lws *wsi, struct cn_str path,
+                       enum cn_problem *problem)
+{
+    char authorization[HEADER_BYTES];
+    char content_type[KEY_BYTES];
+    const struct cn_api_head head = {
+        .path = path,
+        .is_post = lws_hdr_total_length(wsi, WSI_TOKEN_POST_URI) > 0,
+        .is_local = loop->edge->is_local,
+        .is_from_page = lws_hdr_total_length(wsi, WSI_TOKEN_ORIGIN) > 0,
+        .content_type =
+            read_header(wsi, WSI_TOKEN_HTTP_CONTENT_TYPE, content_type, sizeof(content_type)),
+        .authorization =
+            read_header(wsi, WSI_TOKEN_HTTP_AUTHORIZATION, authorization, sizeof(authorization)),
+    };
+    return !cn_api_check(loop->edge->config, &head, problem);
+}
+
+static bool take_key(struct lws *wsi, struct cn_call *call)
+{
+    static const char name[] = "idempotency-key:";
+    int len = lws_hdr_custom_length(wsi, name, sizeof(name) - 1);
+    if (len <= 0)
+        return true;
+    return lws_hdr_custom_copy(wsi, call->key, sizeof(call->key), name, sizeof(name) - 1) > 0;
+}
+
+static struct cn_call *new_call(struct cn_edge_loop *loop, struct lws *wsi, struct cn_conn *conn)
+{
+    struct cn_call *call = calloc(1, sizeof(*call));
+    if (!call)
+        return NULL;
+    call->loop = loop;
+    call->conn = conn;
+    call->wsi = wsi;
+    call->deadline_ms = cn_clock_ms() + BODY_TIMEOUT_MS;
+    cn_list_init(&call->link);
+    cn_buf_init(&call->body, (size_t)loop->edge->config->max_message_bytes);
+    return call;
+}
+
+// Reads the body, and answers after it, so that the connection can go on.
+static int begin(struct cn_edge_loop *loop, struct lws *wsi, struct cn_conn *conn,
+                 const enum cn_problem *problem)
+{
+    struct cn_call *call = new_call(loop, wsi, conn);
+    if (!call)
+        return -1;
+    conn->call = call;
+    call->is_bad = problem != NULL;
+    if (problem)
+        call->problem = *problem;
+    if (!call->is_bad && !take_key(wsi, call)) {
+        call->is_bad = true;
+        call->problem = CN_PROBLEM_BAD_ID;
+    }
+    return 0;
+}
+
+int cn_api_request(struct cn_edge_loop *loop, struct lws *wsi, struct cn_conn *conn,
+                   struct cn_str path)
+{
+    enum cn_problem problem;
+    bool is_post = lws_hdr_total_length(wsi, WSI_TOKEN_POST_URI) > 0;
+    bool is_chunked = lws_hdr_total_length(wsi, WSI_TOKEN_HTTP_TRANSFER_ENCODING) > 0;
+    int64_t len = is_chunked ? CN_HTTP_LENGTH_BAD : cn_http_body_length(wsi);
+    bool refused = is_refused(loop, wsi, path, &problem);
+    if (!refused && len < 0) {
+        problem = CN_PROBLEM_NO_LENGTH;
+        refused = true;
+    }
+    if (!refused && len > loop->edge->config->max_message_bytes) {
+        problem = CN_PROBLEM_TOO_LARGE;
+        refused = true;
+    }
+    // A body that is not waited for, or may come, ends the connection.
+    if (refused && (!is_post || len < 0 || len > DISCARDED_MAX_BYTES))
+        return refuse(wsi, problem, is_post || len != CN_HTTP_LENGTH_NONE);
+    return begin(loop, wsi, conn, refused ? &problem : NULL);
+}

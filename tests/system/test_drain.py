@@ -1,0 +1,212 @@
+# SPDX-License-Identifier: MIT
+"""A node that is told to stop: it says so, serves on until the balancer has seen it, and then sends everybody away."""
+import signal
+import threading
+import time
+
+import pytest
+
+from clients import Client
+from harness import DEADLINE, SLOW, HAProxy, eventually, unique
+
+FOR_EVER = 600000
+
+
+def not_ready(node):
+    answer = eventually(lambda: (lambda a: a if a.status == 503 else None)(node.internal("/readyz")),
+                        what="/readyz says 503")
+    assert "draining" in answer.text
+    return True
+
+
+def test_during_the_delay_the_node_is_not_ready_but_serves_old_and_new(start, connect, room):
+    node = start.node(drain_delay=FOR_EVER)
+    ann = connect(node, room=room)
+    node.signal(signal.SIGTERM)
+    assert not_ready(node)
+    bob = connect(node, room=room)
+    ann.publish("from the old one", room)
+    bob.publish("from the new one", room)
+    for session in (ann, bob):
+        assert [f["content"] for f in session.collect("message", 2)] == ["from the old one", "from the new one"]
+        session.refuse("reconnect")
+    assert node.get("/healthz").status == 200 and node.get("/").status == 200
+    node.terminate()
+    assert {ann.closed(), bob.closed()} <= {1001, 1012}
+
+
+def test_after_the_delay_connections_are_refused_and_everybody_is_told(start, connect, raw):
+    node = start.node(drain_delay=300, drain=FOR_EVER)
+    sessions = [connect(node) for _ in range(2)]
+    node.signal(signal.SIGTERM)
+    for session in sessions:
+        session.expect("reconnect", reason="restart")
+    with pytest.raises(ConnectionRefusedError):
+        raw(node)
+    assert not_ready(node)
+    node.terminate()
+
+
+def test_a_connection_from_before_becomes_no_session_after_the_delay(start, connect, raw):
+    node = start.node(drain_delay=300, drain=FOR_EVER)
+    early, ann = raw(node), connect(node)
+    early.send(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert early.response()[0] == 200
+    node.signal(signal.SIGTERM)
+    ann.expect("reconnect")
+    with pytest.raises(AssertionError, match="503"):
+        early.handshake()
+    node.terminate()
+
+
+def test_the_second_signal_ends_the_delay_at_once(start, connect):
+    node = start.node(drain_delay=FOR_EVER, drain=FOR_EVER)
+    session = connect(node)
+    node.signal(signal.SIGTERM)
+    assert not_ready(node)
+    node.signal(signal.SIGINT)
+    assert session.closed() in (1001, 1012)
+    node.finish(0)
+
+
+def test_two_hundred_sessions_go_evenly_over_the_window(start, raw):
+    count, window = (200, 4000) if SLOW == 1 else (50, 4000)
+    node = start.node(drain=window)
+    sessions = [raw(node) for _ in range(count)]
+    for session in sessions:
+        session.open(room="")
+    node.signal(signal.SIGTERM)
+    times = sorted(session.until("reconnect")["in_ms"] for session in sessions)
+    assert times[0] >= 0 and times[-1] < window
+    gaps = [b - a for a, b in zip(times, times[1:])]
+    # Each loop spreads its own; connections go to the loops in turn.
+    assert max(gaps) <= 4 * window / count, gaps
+    quarters = [sum(1 for t in times if q * window <= 4 * t < (q + 1) * window) for q in range(4)]
+    assert max(quarters) - min(quarters) <= count / 10, quarters
+    assert {session.closed_with(DEADLINE * 2) for session in sessions} == {1012}
+    node.finish(0)
+
+
+def test_what_waits_for_the_bus_is_answered_before_its_session_goes(start, connect, room):
+    redis = start.redis()
+    node = start.node(redis=redis, drain=0, publish_deadline=int(2500 * SLOW)).wait_ready()
+    ann = connect(node, room=room)
+    redis.signal(signal.SIGSTOP)
+    try:
+        marks = [ann.say(n, room) for n in range(8)]
+        ann.fence()
+        node.signal(signal.SIGTERM)
+        assert ann.expect("reconnect")["in_ms"] == 0
+    finally:
+        redis.signal(signal.SIGCONT)
+    assert [ack["id"] for ack in ann.collect("ack", 8)] == marks
+    assert ann.closed() == 1012
+    node.finish(0)
+
+
+def test_what_the_bus_does_not_answer_gets_its_error_before_its_session_goes(start, connect, room):
+    redis = start.redis()
+    node = start.node(redis=redis, drain=0, publish_deadline=300).wait_ready()
+    ann = connect(node, room=room)
+    redis.signal(signal.SIGSTOP)
+    try:
+        mark = ann.say("lost?", room)
+        ann.fence()
+        node.signal(signal.SIGTERM)
+        assert ann.expect("error", id=mark)["retry"] is True
+        assert ann.closed() == 1012
+        node.finish(0)
+    finally:
+        redis.signal(signal.SIGCONT)
+
+
+class Roamer(threading.Thread):
+    """A client as the protocol wants it: publishes under ids, moves when it is told to, sends again what was not
+    acked, drops what it has. Any connection that fails is a failure of the test."""
+
+    def __init__(self, port, room):
+        super().__init__(daemon=True)
+        self.port, self.room, self.name_ = port, room, unique("roamer")
+        self.client, self.pos, self.moves = None, "0-0", 0
+        self.waiting, self.acked, self.seen, self.failure = {}, {}, {}, None
+        self.enough = threading.Event()
+        self.connect()
+        self.start()
+
+    def connect(self):
+        self.client = Client(self.port, user=self.name_, room=self.room, since=self.pos)
+        for mark, content in list(self.waiting.items()):
+            self.client.say(content, self.room, id=mark)
+
+    def run(self):
+        try:
+            due = time.monotonic()
+            while not self.enough.is_set() or self.waiting:
+                if not self.enough.is_set() and time.monotonic() >= due and not self.waiting:
+                    due = time.monotonic() + 0.02
+                    mark = unique("r")
+                    self.waiting[mark] = mark
+                    self.client.say(mark, self.room, id=mark)
+                self.take(self.client.next(0.01))
+        except BaseException as error:  # told by the test's own thread
+            self.failure = error
+
+    def take(self, frame):
+        if frame is None:
+            if self.client.ended:
+                self.move()
+            return
+        kind = frame["type"]
+        assert kind != "gap" and (kind != "error" or frame["retry"]), frame
+        if kind == "message":
+            self.seen[frame["pos"]] = frame["content"]
+            self.pos = frame["pos"]
+        elif kind == "ack":
+            self.acked[frame["id"]] = frame["pos"]
+            self.waiting.pop(frame["id"], None)
+        elif kind == "error":
+            self.client.say(self.waiting[frame["id"]], self.room, id=frame["id"])
+        elif kind == "reconnect":
+            self.move()
+
+    def move(self):
+        old, self.moves = self.client, self.moves + 1
+        self.connect()
+        if not old.ended:
+            old.abort()
+
+
+def test_a_rolling_restart_behind_the_balancer_loses_nothing_and_refuses_nobody(start, connect, room):
+    delay = int(2000 * SLOW)
+    cluster = start.cluster(3, drain_delay=delay, drain=1000, history_messages=100000)
+    # Without its second attempts: whoever is sent to a node that refuses is refused.
+    balancer = start.keep(HAProxy(list(cluster), {"option redispatch 1": "", "retries 3": "retries 0"}))
+    roamers = [Roamer(balancer.port, room) for _ in range(6)]
+    newcomers = []
+    for node in cluster:
+        node.signal(signal.SIGTERM)
+        while node.alive():  # somebody new comes all the time; none may be turned away
+            newcomers.append(Client(balancer.port, room=""))
+            newcomers.pop().close()
+        node.finish(0)
+        node.start()
+        node.wait_ready()
+    for roamer in roamers:
+        roamer.enough.set()
+    for roamer in roamers:
+        roamer.join(DEADLINE * 2)
+        assert roamer.failure is None, roamer.failure
+        assert not roamer.is_alive() and not roamer.waiting
+    acked = {mark: pos for roamer in roamers for mark, pos in roamer.acked.items()}
+    assert len(acked) > 100 and sum(roamer.moves for roamer in roamers) >= 6
+    witness = connect(balancer, room=room, since="0-0")
+    count = len(acked)
+    log = {frame["content"]: frame["pos"] for frame in witness.collect("message", count)}
+    assert log == acked
+    witness.refuse("message")
+    for roamer in roamers:
+        last = max(roamer.seen, key=lambda pos: tuple(map(int, pos.split("-"))))
+        wanted = {pos: mark for mark, pos in acked.items()
+                  if tuple(map(int, pos.split("-"))) <= tuple(map(int, last.split("-")))}
+        assert roamer.seen == wanted
+        roamer.client.close()
