@@ -7,6 +7,7 @@ meant for a machine that does nothing else.
 """
 import json
 import pathlib
+import signal
 import subprocess
 import sys
 import time
@@ -15,6 +16,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "system"))
 import harness  # noqa: E402
 
 QUIET = ("--log-level", "warn")
+PATIENCE = 290  # seconds for one scenario; the programs themselves give up sooner when nothing moves
 AOF = ("--appendonly", "yes", "--appendfsync", "everysec")
 
 
@@ -33,16 +35,20 @@ class Stage:
 
     def __init__(self, given, nodes, redis_flags=()):
         harness.CHATNODE = str(given.build / "chatnode")
-        self.redis = harness.Redis(*redis_flags)
-        self.nodes = []
-        for number in range(nodes):
-            node = harness.Node(*QUIET, *given.extra, name=f"bench{number}", redis=self.redis, start=False)
-            self.nodes.append(node)
-            node.start()
-        for node in self.nodes:
-            node.wait_ready()
+        self.redis = harness.Redis(*redis_flags, start=False)
+        self.nodes = [harness.Node(*QUIET, *given.extra, name=f"bench{number}", redis=self.redis, start=False)
+                      for number in range(nodes)]
 
     def __enter__(self):
+        try:
+            self.redis.start()
+            for node in self.nodes:
+                node.start()
+            for node in self.nodes:
+                node.wait_ready()
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_):
@@ -64,7 +70,10 @@ def start(program, given, *words):
 
 def result_of(child):
     """What the program found; it exits with 1 when something was wrong, and says nothing when it could not work."""
-    out, _ = child.communicate(timeout=280)
+    try:
+        out, _ = child.communicate(timeout=PATIENCE)
+    finally:
+        child.kill()
     if child.returncode not in (0, 1) or not out.strip():
         raise SystemExit(f"{child.args[0]} ended with {child.returncode}")
     return json.loads(out)
@@ -124,10 +133,9 @@ def avalanche(options):
                   f"{losses(result)}", "all back < 10 s", result["back_ms"]["max"] < 10000)
 
 
-def ingest(given, stage):
-    return start("bench_ingest", given, "--ports", stage.ports, "--pids", stage.pids, "--redis-pid", stage.redis.pid,
-                 "--sessions", given.sessions, "--window", given.window, "--seconds", given.seconds,
-                 "--content", given.content)
+def ingest(given, stage, *words):
+    return start("bench_ingest", given, "--ports", stage.ports, "--pids", stage.pids, "--sessions", given.sessions,
+                 "--window", given.window, "--seconds", given.seconds, "--content", given.content, *words)
 
 
 def find_limit(result):
@@ -145,7 +153,7 @@ def fanin(options):
     """Many sessions store as fast as the window allows, each in its own room."""
     given = Given(options, sessions=64, window=32, seconds=10, content=32, nodes=2)
     with Stage(given, given.nodes) as stage:
-        result = result_of(ingest(given, stage))
+        result = result_of(ingest(given, stage, "--redis-pid", stage.redis.pid))
     per_redis = 1e6 / result["redis_us_per_publish"] if result["redis_us_per_publish"] else 0
     per_main = 1e6 / result["busiest_main_us_per_publish"] if result["busiest_main_us_per_publish"] else 0
     result |= {"publishes_per_redis_cpu_second": round(per_redis), "publishes_per_main_cpu_second": round(per_main),
@@ -210,5 +218,6 @@ def add_arguments(parser):
 
 def run(options):
     """The exit code: 1 when one of the scenarios was not complete."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is ended
     chosen = ALL if options.scenario == "all" else {options.scenario: ALL[options.scenario]}
     return 0 if all([scenario(options) for scenario in chosen.values()]) else 1
