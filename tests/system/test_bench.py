@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from harness import CHATNODE, ROOT, SLOW
+from harness import CHATNODE, ROOT, SLOW, eventually
 
 BUILD = pathlib.Path(CHATNODE).parent
 STORM = ("--clients", 40, "--rooms", 4, "--messages", 60, "--seconds", 3)
@@ -84,3 +84,25 @@ def test_a_message_that_comes_twice_is_noticed(start, connect):
         child.kill()
         child.wait()
     assert child.returncode == 1 and json.loads(out)["wrong"] > 0
+
+
+def test_a_refusal_is_heeded(start, connect):
+    node = start.node(max_connections=14)
+
+    def refused():
+        return node.metric("chatnode_refused_total", 'reason="limit"')
+
+    strangers = [connect(node) for _ in range(4)]
+    argv = [BUILD / "bench_storm", "--scenario", "avalanche", "--ports", node.port, "--clients", 9, "--rooms", 4,
+            "--messages", 20, "--seconds", 2]
+    child = subprocess.Popen([str(word) for word in argv], stdout=subprocess.PIPE, text=True)
+    try:
+        eventually(lambda: refused() > 0)
+        for stranger in strangers:
+            stranger.close()
+        out, _ = child.communicate(timeout=60 * SLOW)
+    finally:
+        child.kill()
+        child.wait()
+    assert child.returncode == 0 and json.loads(out)["came_back"] == 9
+    assert refused() < 100  # thousands, if those who were refused came again at once
