@@ -3,31 +3,26 @@
 // Every member's bytes are compared with what the first one to get there received, so "all
 // messages, in the same order, at every member" is checked and not sampled. Prints one JSON line.
 #include <arpa/inet.h>
-#include <dirent.h>
 #include <errno.h>
 #include <getopt.h>
-#include <math.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
-#include <time.h>
-#include <unistd.h>
+
+#include "measure.h"
 
 enum {
-    INPUT_BYTES = 1 << 18,  // one read at most
-    HELLO_BYTES = 4096,     // what comes before the room's messages
-    PER_ADDRESS = 5000,     // connections from one source address
-    CONNECTING_MAX = 128,   // handshakes at once
-    LATENCY_BUCKETS = 2048, // logarithmic, 1 % wide
-    STALL_MS = 30000,       // without any progress the run has failed
+    INPUT_BYTES = 1 << 18, // one read at most
+    HELLO_BYTES = 4096,    // what comes before the room's messages
+    PER_ADDRESS = 5000,    // connections from one source address
+    CONNECTING_MAX = 128,  // handshakes at once
+    STALL_MS = 30000,      // without any progress the run has failed
     TEXT = 1,
 };
 
@@ -69,84 +64,11 @@ struct load {
     char *stream;     // what members receive, as far as the foremost one has read
     size_t stream_len;
     size_t stream_cap;
-    long latency[LATENCY_BUCKETS];
+    struct histogram latency;
     int64_t progress_us; // the last time that something arrived
 };
 
 static const char key[] = "dGhlIHNhbXBsZSBub25jZQ=="; // RFC 6455 section 1.3
-
-_Noreturn static void fail(const char *what)
-{
-    fprintf(stderr, "bench_load: %s: %s\n", what, errno ? strerror(errno) : "failed");
-    exit(1);
-}
-
-static int64_t now_us(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
-}
-
-// ---- The server, seen through /proc ----
-
-// CPU time of all threads in microseconds (/proc/PID/task/*/schedstat, first number, nanoseconds).
-static int64_t server_cpu_us(int pid)
-{
-    char path[512];
-    snprintf(path, sizeof(path), "/proc/%d/task", pid);
-    DIR *tasks = opendir(path);
-    if (tasks == NULL)
-        fail(path);
-    int64_t sum = 0;
-    struct dirent *task;
-    while ((task = readdir(tasks)) != NULL) {
-        snprintf(path, sizeof(path), "/proc/%d/task/%s/schedstat", pid, task->d_name);
-        FILE *file = task->d_name[0] == '.' ? NULL : fopen(path, "r");
-        long long ns = 0;
-        if (file != NULL && fscanf(file, "%lld", &ns) == 1)
-            sum += ns / 1000;
-        if (file != NULL)
-            fclose(file);
-    }
-    closedir(tasks);
-    return sum;
-}
-
-static int64_t server_rss_bytes(int pid)
-{
-    char path[64];
-    snprintf(path, sizeof(path), "/proc/%d/statm", pid);
-    FILE *file = fopen(path, "r");
-    long total = 0;
-    long resident = 0;
-    if (file == NULL || fscanf(file, "%ld %ld", &total, &resident) != 2)
-        fail(path);
-    fclose(file);
-    return (int64_t)resident * sysconf(_SC_PAGESIZE);
-}
-
-// ---- Latency: a histogram with buckets of 1 % ----
-
-static void count_latency(struct load *load, int64_t us, long times)
-{
-    int bucket = us < 1 ? 0 : (int)(log((double)us) / log(1.01));
-    load->latency[bucket < LATENCY_BUCKETS ? bucket : LATENCY_BUCKETS - 1] += times;
-}
-
-static double percentile(const struct load *load, double share)
-{
-    long total = 0;
-    for (int i = 0; i < LATENCY_BUCKETS; i++)
-        total += load->latency[i];
-    long below = 0;
-    for (int i = 0; i < LATENCY_BUCKETS; i++) {
-        below += load->latency[i];
-        if (total > 0 && (double)below >= share * (double)total)
-            return pow(1.01, i);
-    }
-    return 0;
-}
 
 // ---- Receiving ----
 
@@ -157,14 +79,14 @@ static void compare(struct load *load, struct peer *peer, const char *bytes, siz
     size_t same = len < known ? len : known;
     errno = 0;
     if (memcmp(load->stream + peer->offset, bytes, same) != 0)
-        fail("two members received different bytes");
+        measure_fail("two members received different bytes");
     if (len > same) {
         size_t more = len - same;
         while (load->stream_len + more > load->stream_cap) {
             load->stream_cap = load->stream_cap ? load->stream_cap * 2 : 1 << 20;
             load->stream = realloc(load->stream, load->stream_cap);
             if (load->stream == NULL)
-                fail("realloc");
+                measure_fail("realloc");
         }
         memcpy(load->stream + load->stream_len, bytes + same, more);
         load->stream_len += more;
@@ -214,14 +136,14 @@ static long count_frames(struct peer *peer, const char *bytes, size_t len)
 
 static void on_messages(struct load *load, struct peer *peer, const char *bytes, size_t len)
 {
-    int64_t now = now_us();
+    int64_t now = measure_now_us();
     load->progress_us = now;
     if (peer->publisher)
         return;
     compare(load, peer, bytes, len);
     long count = count_frames(peer, bytes, len);
     for (long i = 0; i < count; i++)
-        count_latency(load, now - load->sent_us[peer->messages + i], 1);
+        histogram_add(&load->latency, now - load->sent_us[peer->messages + i], 1);
     peer->messages += count;
     load->deliveries += count;
 }
@@ -231,7 +153,7 @@ static void on_hello(struct load *load, struct peer *peer, const char *bytes, si
 {
     errno = 0;
     if (peer->hello_len + len >= HELLO_BYTES)
-        fail("more than 4 KiB came before the room was joined");
+        measure_fail("more than 4 KiB came before the room was joined");
     memcpy(peer->hello + peer->hello_len, bytes, len);
     peer->hello_len += len;
     if (peer->stage == STAGE_UPGRADING) {
@@ -239,7 +161,7 @@ static void on_hello(struct load *load, struct peer *peer, const char *bytes, si
         if (end == NULL)
             return;
         if (memcmp(peer->hello, "HTTP/1.1 101", 12) != 0)
-            fail("the upgrade was refused");
+            measure_fail("the upgrade was refused");
         peer->stage = STAGE_JOINING;
     }
     static const char inbox[] = "\"inbox\":true";
@@ -261,7 +183,7 @@ static void on_readable(struct load *load, struct peer *peer)
     if (len < 0 && errno == EAGAIN)
         return;
     if (len <= 0)
-        fail("the server closed a connection");
+        measure_fail("the server closed a connection");
     if (peer->stage == STAGE_MEMBER)
         on_messages(load, peer, input, (size_t)len);
     else
@@ -274,9 +196,9 @@ static void turn(struct load *load, int wait_ms)
     int count = epoll_wait(load->epoll, events, 512, wait_ms);
     for (int i = 0; i < count; i++)
         on_readable(load, events[i].data.ptr);
-    if (now_us() - load->progress_us > (int64_t)STALL_MS * 1000) {
+    if (measure_now_us() - load->progress_us > (int64_t)STALL_MS * 1000) {
         errno = 0;
-        fail("nothing has arrived for 30 seconds");
+        measure_fail("nothing has arrived for 30 seconds");
     }
 }
 
@@ -291,7 +213,7 @@ static void upgrade(struct load *load, struct peer *peer)
                        "Sec-WebSocket-Key: %s\r\nSec-WebSocket-Version: 13\r\n\r\n",
                        load->options.port, key);
     if (send(peer->fd, request, (size_t)len, MSG_NOSIGNAL) != len)
-        fail("send");
+        measure_fail("send");
 }
 
 static void open_peer(struct load *load, int index)
@@ -306,15 +228,15 @@ static void open_peer(struct load *load, int index)
     peer->publisher = index == load->options.connections;
     peer->hello = malloc(HELLO_BYTES);
     if (peer->fd < 0 || peer->hello == NULL)
-        fail("socket");
+        measure_fail("socket");
     (void)setsockopt(peer->fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &(int){1}, sizeof(int));
     (void)setsockopt(peer->fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
     if (bind(peer->fd, (struct sockaddr *)&from, sizeof(from)) != 0 ||
         connect(peer->fd, (struct sockaddr *)&to, sizeof(to)) != 0)
-        fail("connect");
+        measure_fail("connect");
     struct epoll_event event = {.events = EPOLLIN, .data.ptr = peer};
     if (epoll_ctl(load->epoll, EPOLL_CTL_ADD, peer->fd, &event) != 0)
-        fail("epoll_ctl");
+        measure_fail("epoll_ctl");
     upgrade(load, peer);
 }
 
@@ -323,11 +245,11 @@ static void open_all(struct load *load)
     int total = load->options.connections + 1;
     load->peers = calloc((size_t)total, sizeof(*load->peers));
     if (load->peers == NULL)
-        fail("calloc");
+        measure_fail("calloc");
     while (load->members < total) {
         while (load->opened < total && load->opened - load->members < CONNECTING_MAX)
             open_peer(load, load->opened++);
-        load->progress_us = now_us();
+        load->progress_us = measure_now_us();
         turn(load, 1000);
     }
 }
@@ -345,10 +267,10 @@ static void publish(struct load *load)
     frame[1] = 0x80 | 126;
     frame[2] = (unsigned char)(len >> 8);
     frame[3] = (unsigned char)len;
-    load->sent_us[load->sent++] = now_us();
+    load->sent_us[load->sent++] = measure_now_us();
     int fd = load->peers[load->options.connections].fd;
     if (send(fd, frame, (size_t)len + 8, MSG_NOSIGNAL) != len + 8)
-        fail("send");
+        measure_fail("send");
 }
 
 // Publishes what window and pace allow now; the milliseconds until the pace allows the next one.
@@ -361,7 +283,7 @@ static int publish_due(struct load *load, int64_t begin_us)
             return 1000;
         if (options->rate > 0) {
             int64_t due_us = begin_us + (int64_t)((double)load->sent * 1e6 / options->rate);
-            int64_t wait_us = due_us - now_us();
+            int64_t wait_us = due_us - measure_now_us();
             if (wait_us > 0)
                 return (int)(wait_us / 1000);
         }
@@ -372,7 +294,7 @@ static int publish_due(struct load *load, int64_t begin_us)
 
 static void publish_all(struct load *load)
 {
-    int64_t begin_us = now_us();
+    int64_t begin_us = measure_now_us();
     long expected = load->options.messages * load->options.connections;
     load->progress_us = begin_us;
     while (load->deliveries < expected)
@@ -385,7 +307,7 @@ static void check_members(const struct load *load)
     for (int i = 0; i < load->options.connections; i++)
         if (load->peers[i].offset != load->stream_len ||
             load->peers[i].messages != load->options.messages)
-            fail("a member received too little or too much");
+            measure_fail("a member received too little or too much");
 }
 
 // ---- The program ----
@@ -430,30 +352,26 @@ static void print_result(const struct load *load, int64_t rss_bytes, int64_t cpu
            deliveries > 0 ? (double)cpu_us / deliveries : 0, us ? (double)cpu_us / (double)us : 0,
            (double)rss_bytes / (options->connections + 1),
            options->messages ? (double)load->stream_len / (double)options->messages : 0,
-           percentile(load, 0.5), percentile(load, 0.99));
+           histogram_at(&load->latency, 0.5), histogram_at(&load->latency, 0.99));
 }
 
 int main(int argc, char **argv)
 {
     static struct load load;
     parse(argc, argv, &load.options);
-    struct rlimit limit;
-    if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
-        limit.rlim_cur = limit.rlim_max;
-        (void)setrlimit(RLIMIT_NOFILE, &limit);
-    }
+    measure_raise_limits();
     load.epoll = epoll_create1(0);
     load.sent_us = calloc((size_t)load.options.messages + 1, sizeof(*load.sent_us));
     if (load.epoll < 0 || load.sent_us == NULL)
-        fail("epoll_create1");
-    int64_t rss_bytes = server_rss_bytes(load.options.pid);
+        measure_fail("epoll_create1");
+    int64_t rss_bytes = measure_rss_bytes(load.options.pid);
     open_all(&load);
-    rss_bytes = server_rss_bytes(load.options.pid) - rss_bytes;
-    int64_t begin_us = now_us();
-    int64_t cpu_us = server_cpu_us(load.options.pid);
+    rss_bytes = measure_rss_bytes(load.options.pid) - rss_bytes;
+    int64_t begin_us = measure_now_us();
+    int64_t cpu_us = measure_cpu_us(load.options.pid);
     publish_all(&load);
-    cpu_us = server_cpu_us(load.options.pid) - cpu_us;
-    int64_t us = now_us() - begin_us;
+    cpu_us = measure_cpu_us(load.options.pid) - cpu_us;
+    int64_t us = measure_now_us() - begin_us;
     check_members(&load);
     print_result(&load, rss_bytes, cpu_us, us);
     return 0;

@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: MIT
 """Measures the node against the floor: same machine, same pinning, same load, in turn; prints medians and the ratio.
 
+With --scenario it runs one of scenarios.py instead.
+
 The server is on CPU 0 (for the floor: all of it; for the node: its main thread and its one loop), the load driver on CPU 1.
 """
 import argparse
@@ -14,6 +16,8 @@ import sys
 import tempfile
 import urllib.error
 import urllib.request
+
+import scenarios
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SCENES = [  # name, connections, window, rate, messages
@@ -130,7 +134,10 @@ def main():
     parser.add_argument("--redis", default="", help="measure a cluster member on this Redis instead of a single node")
     parser.add_argument("--scene", default="", help="only scenes whose name contains this")
     parser.add_argument("--json", action="store_true", help="each run's result too")
+    scenarios.add_arguments(parser)
     given = parser.parse_args()
+    if given.scenario:
+        sys.exit(scenarios.run(given))
     print("| scene | node us/delivery | floor | ratio | node deliveries/s | floor | node p50/p99 us | floor |")
     print("|---|---|---|---|---|---|---|---|")
     for scene in SCENES:

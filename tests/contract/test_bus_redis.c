@@ -216,6 +216,7 @@ static void test_a_killed_redis_with_its_file_loses_nothing(void **state)
     for (int round = 1; round <= 3; round++) {
         while (more && load->sent < round * ROOMS * PER_ROOM / 4)
             more = load_step(load);
+        WAIT_UNTIL(&load->from, load->answers[0].calls == 1); // stored before the first kill
         redis_server_kill(&server, SIGKILL);
         for (int i = 0; i < 10 && more; i++)
             more = load_step(load);

@@ -1,0 +1,223 @@
+# SPDX-License-Identifier: MIT
+"""The scenarios of the bench: clients that come back (jitter, nodekill, avalanche), and storing (fanin, redisrestart).
+
+Each starts its own Redis and nodes, prints one line of JSON and one for people, and returns whether all was right:
+nothing lost, nothing twice, everything in order, everybody back. The goals are said, but are no pass or fail: they are
+meant for a machine that does nothing else.
+"""
+import json
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "system"))
+import harness  # noqa: E402
+
+QUIET = ("--log-level", "warn")
+PATIENCE = 290  # seconds for one scenario; the programs themselves give up sooner when nothing moves
+AOF = ("--appendonly", "yes", "--appendfsync", "everysec")
+
+
+class Given:
+    """The scenario's sizes: the default of each, unless the command line says otherwise."""
+
+    def __init__(self, options, **defaults):
+        for name, default in defaults.items():
+            value = getattr(options, name)
+            setattr(self, name, default if value is None else value)
+        self.build, self.extra = options.build, [f"--{flag}" for flag in options.node_flag]
+
+
+class Stage:
+    """Redis and nodes, ended when the scenario is over."""
+
+    def __init__(self, given, nodes, redis_flags=()):
+        harness.CHATNODE = str(given.build / "chatnode")
+        self.redis = harness.Redis(*redis_flags, start=False)
+        self.nodes = [harness.Node(*QUIET, *given.extra, name=f"bench{number}", redis=self.redis, start=False)
+                      for number in range(nodes)]
+
+    def __enter__(self):
+        try:
+            self.redis.start()
+            for node in self.nodes:
+                node.start()
+            for node in self.nodes:
+                node.wait_ready()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_):
+        harness.stop_all([*self.nodes, self.redis])
+
+    @property
+    def ports(self):
+        return ",".join(str(node.port) for node in self.nodes)
+
+    @property
+    def pids(self):
+        return ",".join(str(node.pid) for node in self.nodes)
+
+
+def start(program, given, *words):
+    argv = [given.build / program, *words]
+    return subprocess.Popen([str(word) for word in argv], stdout=subprocess.PIPE, text=True)
+
+
+def result_of(child):
+    """What the program found; it exits with 1 when something was wrong, and says nothing when it could not work."""
+    try:
+        out, _ = child.communicate(timeout=PATIENCE)
+    finally:
+        child.kill()
+    if child.returncode not in (0, 1) or not out.strip():
+        raise SystemExit(f"{child.args[0]} ended with {child.returncode}")
+    return json.loads(out)
+
+
+def report(name, result, text, goal, met):
+    """Both lines; true when the run was right."""
+    result = {"scenario": name, **result, "goal": goal, "goal_met": bool(met)}
+    print(json.dumps(result), flush=True)
+    verdict = "complete" if result["complete"] else "NOT COMPLETE"
+    print(f"{name}: {verdict}; {text}; goal {goal}: {'met' if met else 'missed'}", flush=True)
+    return result["complete"]
+
+
+def storm(name, given, stage, *words):
+    return result_of(start("bench_storm", given, "--scenario", name, "--ports", stage.ports, "--clients", given.clients,
+                           "--rooms", given.rooms, "--messages", given.messages, "--seconds", given.seconds, *words))
+
+
+def spell(times, *keys):
+    return ", ".join(f"{key} {times[key]:,.0f} ms" for key in keys)
+
+
+def losses(result):
+    return (f"{result['deliveries']:,} deliveries, {result['lost']} lost, {result['duplicates']} twice, "
+            f"{result['disordered']} out of order, {result['came_back']:,} of {result['lost_connections']:,} returns, "
+            f"{result['refused_503']:,} times 503, {result['failed_attempts']:,} failed attempts")
+
+
+def jitter(options):
+    """Every client is cut again and again, is away for a while and resumes."""
+    given = Given(options, clients=2000, rooms=20, messages=120, seconds=60, cut=15000, offline=2000, nodes=2)
+    with Stage(given, given.nodes) as stage:
+        result = storm("jitter", given, stage, "--cut", given.cut, "--offline", given.offline)
+    return report("jitter", result, f"replay {spell(result['replay_ms'], 'p50', 'p99', 'max')}; {losses(result)}",
+                  "replay p99 < 500 ms", result["replay_ms"]["p99"] < 500)
+
+
+def nodekill(options):
+    """One of the nodes is killed; its clients resume on the others."""
+    given = Given(options, clients=5000, rooms=20, messages=30, seconds=30, nodes=3)
+    with Stage(given, given.nodes) as stage:
+        victim = stage.nodes[-1]
+        result = storm("nodekill", given, stage, "--kill", victim.pid)
+        victim.kill()
+    return report("nodekill", result, f"back after {spell(result['back_ms'], 'p50', 'p95', 'max')}; {losses(result)}",
+                  "back p95 < 2 s", result["back_ms"]["p95"] < 2000)
+
+
+def avalanche(options):
+    """All clients are cut at once and come at once to one node that has none of their rooms."""
+    given = Given(options, clients=5000, rooms=20, messages=30, seconds=30, nodes=2)
+    with Stage(given, given.nodes) as stage:
+        result = storm("avalanche", given, stage)
+    return report("avalanche", result,
+                  f"all in and level after {result['back_ms']['max']:,.0f} ms ({spell(result['back_ms'], 'p50', 'p95')}); "
+                  f"{losses(result)}", "all back < 10 s", result["back_ms"]["max"] < 10000)
+
+
+def ingest(given, stage, *words):
+    return start("bench_ingest", given, "--ports", stage.ports, "--pids", stage.pids, "--sessions", given.sessions,
+                 "--window", given.window, "--seconds", given.seconds, "--content", given.content, *words)
+
+
+def find_limit(result):
+    """What was busy all the time; else the machine, or nothing."""
+    shares = {"redis-server": result["redis_busy"], "a node's main thread": result["main_busy"],
+              "the load program": result["load_busy"]}
+    name, busiest = max(shares.items(), key=lambda item: item[1])
+    if busiest > 0.9:
+        return name
+    used = result["redis_busy"] + result["nodes_busy"] + result["load_busy"]
+    return f"the machine's processors ({used:.1f} in use; {name} had the largest part, {busiest:.0%} of one)"
+
+
+def fanin(options):
+    """Many sessions store as fast as the window allows, each in its own room."""
+    given = Given(options, sessions=64, window=32, seconds=10, content=32, nodes=2)
+    with Stage(given, given.nodes) as stage:
+        result = result_of(ingest(given, stage, "--redis-pid", stage.redis.pid))
+    per_redis = 1e6 / result["redis_us_per_publish"] if result["redis_us_per_publish"] else 0
+    per_main = 1e6 / result["busiest_main_us_per_publish"] if result["busiest_main_us_per_publish"] else 0
+    result |= {"publishes_per_redis_cpu_second": round(per_redis), "publishes_per_main_cpu_second": round(per_main),
+               "limit": find_limit(result)}
+    return report("fanin", result,
+                  f"{result['acks_per_second']:,} acks/s, {spell(result['ack_ms'], 'p50', 'p99')}; a second of Redis' CPU "
+                  f"stores {per_redis:,.0f}, one of a node's main thread {per_main:,.0f}; {result['redis_us_per_publish']} us "
+                  f"of Redis and {result['node_us_per_publish']} us of node a publish; limit: {result['limit']}; "
+                  f"{result['lost']} lost, {result['wrong']} wrong", ">= 50,000/s of one Redis core", per_redis >= 50000)
+
+
+def restart(redis):
+    """Kills Redis and starts it with its data; when it answered PONG for the first time."""
+    redis.kill()
+    redis.spawn()
+
+    def answers():
+        try:
+            return redis.command("PING") == b"PONG"
+        except (OSError, harness.RedisError):
+            return False  # not there yet, or loading
+    harness.eventually(answers, 60)
+    return time.monotonic()
+
+
+def redisrestart(options):
+    """Redis is killed and started again with its data while sessions store."""
+    given = Given(options, sessions=64, window=8, seconds=12, content=32, nodes=2)
+    with Stage(given, given.nodes, AOF) as stage:
+        child = ingest(given, stage)
+        try:
+            harness.eventually(lambda: child.poll() is not None or stage.nodes[0].metric("chatnode_publishes_total") > 0)
+            try:
+                child.wait(given.seconds / 3)
+            except subprocess.TimeoutExpired:
+                pass
+            killed = time.monotonic()
+            pong = restart(stage.redis)
+        finally:
+            result = result_of(child)
+    # The clocks are the same; an ack may come before we see the PONG.
+    after_ms = max(0.0, (result["gap_end_s"] - pong) * 1e3)
+    seen = result["gap_end_s"] > killed
+    result |= {"complete": result["complete"] and seen, "redis_away_ms": round((pong - killed) * 1e3, 1),
+               "first_ack_after_pong_ms": round(after_ms, 1)}
+    return report("redisrestart", result,
+                  f"first ack {after_ms:,.0f} ms after Redis answers again (it was away for {result['redis_away_ms']:,.0f} ms); "
+                  f"{result['acked']:,} acked, {result['errors']:,} sent again, {result['lost']} lost, {result['wrong']} wrong",
+                  "first ack < 2 s", seen and after_ms < 2000)
+
+
+ALL = {scenario.__name__: scenario for scenario in (jitter, nodekill, avalanche, fanin, redisrestart)}
+
+
+def add_arguments(parser):
+    group = parser.add_argument_group("scenarios")
+    group.add_argument("--scenario", choices=[*ALL, "all"], help="one of these instead of the comparison with the floor")
+    for name in ("clients", "rooms", "messages", "seconds", "cut", "offline", "nodes", "sessions", "window", "content"):
+        group.add_argument(f"--{name}", type=int, help="another size than the scenario's own")
+    group.add_argument("--node-flag", action="append", default=[], metavar="NAME=VALUE", help="a setting of the nodes")
+
+
+def run(options):
+    """The exit code: 1 when one of the scenarios was not complete."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is ended
+    chosen = ALL if options.scenario == "all" else {options.scenario: ALL[options.scenario]}
+    return 0 if all([scenario(options) for scenario in chosen.values()]) else 1

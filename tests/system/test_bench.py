@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: MIT
+"""The bench's scenarios at tiny sizes: they work, and they notice what they are there to notice."""
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+from harness import CHATNODE, ROOT, SLOW, eventually
+
+BUILD = pathlib.Path(CHATNODE).parent
+STORM = ("--clients", 40, "--rooms", 4, "--messages", 60, "--seconds", 3)
+INGEST = ("--sessions", 8, "--window", 4)
+
+
+def bench(scenario, *words):
+    """The scenario's result, after `run.py` said that it was complete."""
+    argv = [sys.executable, ROOT / "tests/bench/run.py", "--build", BUILD, "--scenario", scenario, *words]
+    child = subprocess.Popen([str(word) for word in argv], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                             env={**os.environ, "CHATNODE_SLOW": str(SLOW)})
+    try:
+        out, _ = child.communicate(timeout=60 * SLOW)
+    finally:
+        child.terminate()  # it ends what it started
+        child.wait()
+    assert child.returncode == 0, out
+    machine, people = out.splitlines()
+    result = json.loads(machine)
+    assert result["scenario"] == scenario and people.startswith(f"{scenario}: complete;")
+    assert result["complete"] and result["lost"] == 0
+    return result
+
+
+@pytest.mark.parametrize("scenario, words, returns", [
+    ("jitter", ("--cut", 1000, "--offline", 200), 40),
+    ("nodekill", (), 13),
+    ("avalanche", (), 40),
+])
+def test_clients_come_back(scenario, words, returns):
+    result = bench(scenario, *STORM, *words)
+    assert result["came_back"] == result["lost_connections"] >= returns
+    assert result["deliveries"] == 60 * (40 + 4)  # each message once to each client, and to each publisher
+    assert 0 < result["replay_ms"]["p50"] <= result["replay_ms"]["max"]
+
+
+def test_storing_is_measured():
+    result = bench("fanin", *INGEST, "--seconds", 2)
+    assert result["acked"] == result["delivered"] == result["sent"] > 0
+    assert result["publishes_per_redis_cpu_second"] > 0 and result["publishes_per_main_cpu_second"] > 0
+
+
+def test_storing_goes_on_after_a_restart_of_redis():
+    result = bench("redisrestart", *INGEST, "--seconds", 5 * int(SLOW))
+    assert result["acked"] == result["delivered"] == result["sent"] > 0
+
+
+def run_program(program, *words):
+    """Exit code and result of one measuring program."""
+    argv = [str(word) for word in (BUILD / program, *words)]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=60 * SLOW, check=False)
+    return done.returncode, json.loads(done.stdout)
+
+
+def test_lost_messages_are_noticed(start):
+    node = start.node(history_messages=1, ring_frames=16)  # too little for those who were away
+    code, result = run_program("bench_storm", "--scenario", "jitter", "--ports", node.port, "--clients", 10, "--rooms", 1,
+                               "--messages", 600, "--seconds", 3, "--cut", 1000, "--offline", 500)
+    assert code == 1 and not result["complete"]
+    assert result["lost"] > 0 and result["unrecovered"] > 0 and result["gaps"] > 0
+
+
+def test_a_message_that_comes_twice_is_noticed(start, connect):
+    node = start.node()
+    stranger = connect(node, room="ingest0")
+    argv = [BUILD / "bench_ingest", "--ports", node.port, "--sessions", 1, "--window", 2, "--seconds", 1]
+    child = subprocess.Popen([str(word) for word in argv], stdout=subprocess.PIPE, text=True)
+    try:
+        first = stranger.expect("message", room="ingest0")
+        stranger.publish(first["content"], "ingest0")
+        out, _ = child.communicate(timeout=60 * SLOW)
+    finally:
+        child.kill()
+        child.wait()
+    assert child.returncode == 1 and json.loads(out)["wrong"] > 0
+
+
+def test_a_refusal_is_heeded(start, connect):
+    node = start.node(max_connections=14)
+
+    def refused():
+        return node.metric("chatnode_refused_total", 'reason="limit"')
+
+    strangers = [connect(node) for _ in range(4)]
+    argv = [BUILD / "bench_storm", "--scenario", "avalanche", "--ports", node.port, "--clients", 9, "--rooms", 4,
+            "--messages", 20, "--seconds", 2]
+    child = subprocess.Popen([str(word) for word in argv], stdout=subprocess.PIPE, text=True)
+    try:
+        eventually(lambda: refused() > 0)
+        for stranger in strangers:
+            stranger.close()
+        out, _ = child.communicate(timeout=60 * SLOW)
+    finally:
+        child.kill()
+        child.wait()
+    assert child.returncode == 0 and json.loads(out)["came_back"] == 9
+    assert refused() < 100  # thousands, if those who were refused came again at once
