@@ -212,6 +212,7 @@ static void read_log(struct cn_bus *bus, struct cn_read *read)
     struct cn_redis_bus *redis = cn_redis_bus_of(bus);
     if (!cn_redis_bus_can_send(redis))
         return;
+    cn_redis_publish_flush(redis); // what was published before is read
     cn_bus_read_depart(read);
     if (cn_redis_bus_send_read(redis, on_page, read, &read->channel, kinds[read->kind], read->from,
                                read->limit))

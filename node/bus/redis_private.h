@@ -10,6 +10,8 @@
 
 // ---- redis_publish.c ----
 
+enum { CN_REDIS_POSTS = 32 }; // of one call of the publish script
+
 // One entry to be stored.
 struct cn_redis_post {
     const struct cn_channel_name *channel;
@@ -34,11 +36,14 @@ void cn_redis_publish_fini(struct cn_redis_bus *redis);
 // The op of struct cn_bus_ops.
 void cn_redis_publish(struct cn_bus *bus, struct cn_publish *publish);
 
-// Calls the publish script; as cn_redis_link_send.
+// Calls the publish script for 1 to CN_REDIS_POSTS entries; as cn_redis_link_send.
 bool cn_redis_publish_send(struct cn_redis_bus *redis, redisCallbackFn *fn, void *subject,
-                           const struct cn_redis_post *post);
+                           const struct cn_redis_post *posts, size_t count);
 
-// The cmd link is gone: what waits for a replica is pending again.
+// Sends what this turn has gathered.
+void cn_redis_publish_flush(struct cn_redis_bus *redis);
+
+// The cmd link is gone: what was gathered, or waits for a replica, is pending again.
 void cn_redis_publish_forget(struct cn_redis_bus *redis);
 
 // ---- redis_replay.c ----
@@ -47,7 +52,7 @@ struct cn_redis_replay {
     struct cn_link records; // acked publishes, oldest first; bounds: replay_ms, replay_bytes
     size_t bytes;
     struct cn_link *next; // to be submitted again
-    size_t in_flight;
+    size_t in_flight;     // calls of the script
     bool running;
     int64_t lost_ms;  // when the connection that acked them was lost; 0: it was not
     char lineage[64]; // of the Redis that has them
@@ -117,9 +122,10 @@ struct cn_redis_bus {
     char sha[CN_REDIS_SCRIPT_COUNT][41];
     char page_bytes[24];
     struct cn_redis_arguments arguments;
+    struct cn_redis_batch *batch; // publishes of this turn, gathered; or NULL
+    struct cn_timer *flush;       // sends them
+    struct cn_redis_key keys_of_posts[CN_REDIS_POSTS][4];
     struct cn_link stored; // publishes that wait for a replica
-    struct cn_timer *wait_timer;
-    bool wait_is_due;
     struct cn_redis_promise promise;
     struct cn_redis_replay replay;
     struct cn_redis_subs subs;

@@ -11,7 +11,7 @@
 #include "chatnode/log.h"
 
 enum {
-    IN_FLIGHT_MAX = 256,
+    CALLS_MAX = 8, // under way at once
     // An id that is about to be forgotten by Redis would be stored as a new one.
     ID_MARGIN_MS = 10000
 };
@@ -19,7 +19,6 @@ enum {
 // One acked publish.
 struct record {
     struct cn_link link;
-    struct cn_redis_bus *redis;
     int64_t acked_ms;
     bool flying;
     struct cn_channel_name channel;
@@ -28,6 +27,13 @@ struct record {
     const char *id;
     const char *body;
     char text[];
+};
+
+// Some of them on their way to Redis.
+struct call {
+    struct cn_redis_bus *redis;
+    size_t count;
+    struct record *records[CN_REDIS_POSTS];
 };
 
 static size_t size_of(const struct record *record)
@@ -51,14 +57,13 @@ static struct record *oldest(const struct cn_redis_replay *replay)
 
 // ---- Noting ----
 
-static struct record *make(struct cn_redis_bus *redis, const struct cn_publish *publish)
+static struct record *make(const struct cn_publish *publish)
 {
     size_t user = strlen(publish->user) + 1, id = strlen(publish->id) + 1;
     struct record *record = malloc(sizeof(*record) + user + id + publish->body_len);
     if (record == NULL)
         return NULL;
-    *record = (struct record){.redis = redis,
-                              .acked_ms = cn_clock_ms(),
+    *record = (struct record){.acked_ms = cn_clock_ms(),
                               .channel = publish->channel,
                               .body_len = publish->body_len,
                               .user = record->text,
@@ -90,7 +95,7 @@ void cn_redis_replay_note(struct cn_redis_bus *redis, const struct cn_publish *p
     struct cn_redis_replay *replay = &redis->replay;
     if (!publish->has_id || redis->base.options.replay_ms == 0)
         return; // nobody was told that it is stored
-    struct record *record = make(redis, publish);
+    struct record *record = make(publish);
     if (record == NULL) {
         redis->base.stats.forgotten++;
         return;
@@ -133,13 +138,34 @@ static void drop_stale(struct cn_redis_bus *redis)
     }
 }
 
-static bool submit(struct cn_redis_bus *redis, struct record *record)
+static struct call *make_call(struct cn_redis_bus *redis)
 {
-    const struct cn_redis_post post = {
-        &record->channel, record->user, record->id, {record->body, record->body_len}};
-    if (!cn_redis_publish_send(redis, on_replayed, record, &post))
+    struct cn_redis_replay *replay = &redis->replay;
+    struct call *call = malloc(sizeof(*call));
+    if (call == NULL)
+        return NULL;
+    call->redis = redis;
+    for (call->count = 0; call->count < CN_REDIS_POSTS && replay->next != &replay->records;) {
+        call->records[call->count++] = CN_CONTAINER(replay->next, struct record, link);
+        replay->next = replay->next->next;
+    }
+    return call;
+}
+
+static bool submit(struct cn_redis_bus *redis)
+{
+    struct cn_redis_post posts[CN_REDIS_POSTS];
+    struct call *call = make_call(redis);
+    for (size_t i = 0; call && i < call->count; i++) {
+        const struct record *it = call->records[i];
+        posts[i] = (struct cn_redis_post){&it->channel, it->user, it->id, {it->body, it->body_len}};
+    }
+    if (!call || !cn_redis_publish_send(redis, on_replayed, call, posts, call->count)) {
+        free(call);
         return false;
-    record->flying = true;
+    }
+    for (size_t i = 0; i < call->count; i++)
+        call->records[i]->flying = true;
     redis->replay.in_flight++;
     return true;
 }
@@ -160,10 +186,8 @@ static void finish(struct cn_redis_bus *redis)
 static void go_on(struct cn_redis_bus *redis)
 {
     struct cn_redis_replay *replay = &redis->replay;
-    while (replay->next != &replay->records && replay->in_flight < IN_FLIGHT_MAX) {
-        struct record *record = CN_CONTAINER(replay->next, struct record, link);
-        replay->next = replay->next->next;
-        if (submit(redis, record))
+    while (replay->next != &replay->records && replay->in_flight < CALLS_MAX) {
+        if (submit(redis))
             continue;
         cn_redis_link_fail(redis->cmd, CN_CAUSE_MEMORY, "out of memory");
         return;
@@ -172,12 +196,12 @@ static void go_on(struct cn_redis_bus *redis)
         finish(redis);
 }
 
-static void count(struct cn_redis_bus *redis, enum cn_redis_outcome outcome,
-                  const redisReply *reply)
+static void count(struct cn_redis_bus *redis, const redisReply *reply)
 {
     struct cn_redis_replay *replay = &redis->replay;
     struct cn_published result;
-    if (outcome != CN_REDIS_DONE || cn_redis_reply_published(reply, &result) != CN_OK) {
+    if (cn_redis_reply_outcome(reply) != CN_REDIS_DONE ||
+        cn_redis_reply_published(reply, &result) != CN_OK) {
         replay->failed++;
         redis->base.stats.unrestored++;
     } else if (result.dup) {
@@ -188,21 +212,34 @@ static void count(struct cn_redis_bus *redis, enum cn_redis_outcome outcome,
     }
 }
 
+// False when it must begin all over again: the link, or the script, is gone.
+static bool take_reply(struct cn_redis_bus *redis, const struct call *call, const redisReply *reply)
+{
+    bool each = reply && reply->type == REDIS_REPLY_ARRAY && reply->elements == call->count;
+    for (size_t i = 0; i < call->count; i++) {
+        const redisReply *one = each ? reply->element[i] : reply;
+        enum cn_redis_outcome outcome = cn_redis_reply_outcome(one);
+        cn_redis_bus_heed(redis, outcome, one);
+        if (outcome != CN_REDIS_DONE && outcome != CN_REDIS_REFUSED)
+            return false;
+        count(redis, one);
+    }
+    return true;
+}
+
 static void on_replayed(redisAsyncContext *ac, void *data, void *arg)
 {
     (void)ac;
-    struct record *record = arg;
-    struct cn_redis_bus *redis = record->redis;
-    enum cn_redis_outcome outcome = cn_redis_reply_outcome(data);
-    record->flying = false;
+    struct call *call = arg;
+    struct cn_redis_bus *redis = call->redis;
     redis->replay.in_flight--;
-    if (outcome != CN_REDIS_DONE && outcome != CN_REDIS_REFUSED)
-        redis->replay.running = false; // all over again when the link, or the script, is back
-    cn_redis_bus_heed(redis, outcome, data);
-    if (!redis->replay.running || redis->base.stopped)
-        return;
-    count(redis, outcome, data);
-    go_on(redis);
+    for (size_t i = 0; i < call->count; i++)
+        call->records[i]->flying = false;
+    if (redis->replay.running && !take_reply(redis, call, data))
+        redis->replay.running = false;
+    free(call);
+    if (redis->replay.running && !redis->base.stopped)
+        go_on(redis);
 }
 
 bool cn_redis_replay_begin(struct cn_redis_bus *redis)

@@ -83,16 +83,25 @@ static bool parse_ms(struct cn_str text, int64_t *out)
     return true;
 }
 
+// Cuts the text before the next space off `rest`.
+static struct cn_str cut_word(struct cn_str *rest)
+{
+    const char *space = rest->len ? memchr(rest->ptr, ' ', rest->len) : NULL;
+    struct cn_str word = {rest->ptr, space ? (size_t)(space - rest->ptr) : rest->len};
+    size_t gone = word.len + (space != NULL);
+    *rest = (struct cn_str){rest->len ? rest->ptr + gone : NULL, rest->len - gone};
+    return word;
+}
+
 enum cn_err cn_redis_reply_published(const redisReply *reply, struct cn_published *out)
 {
-    if (reply->type != REDIS_REPLY_ARRAY || reply->elements != 3)
-        return CN_INVALID;
+    struct cn_str rest = text_of(reply);
+    struct cn_str pos = cut_word(&rest), ts = cut_word(&rest);
     struct cn_published result = {.err = CN_OK};
-    if (cn_pos_parse(text_of(reply->element[0]), &result.pos) != CN_OK ||
-        !parse_ms(text_of(reply->element[1]), &result.ts_ms) ||
-        reply->element[2]->type != REDIS_REPLY_INTEGER)
+    result.dup = cn_str_equal(rest, CN_STR_LITERAL("1"));
+    if (cn_pos_parse(pos, &result.pos) != CN_OK || !parse_ms(ts, &result.ts_ms) ||
+        (!result.dup && !cn_str_equal(rest, CN_STR_LITERAL("0"))))
         return CN_INVALID;
-    result.dup = reply->element[2]->integer != 0;
     *out = result;
     return CN_OK;
 }

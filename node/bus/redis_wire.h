@@ -77,7 +77,7 @@ enum cn_redis_outcome cn_redis_reply_outcome(const redisReply *reply);
 enum cn_bus_cause cn_redis_reply_cause(const redisReply *reply);
 enum cn_err cn_redis_reply_refusal(const redisReply *reply);
 
-// Reads the publish script's answer; CN_INVALID if it is not well-formed.
+// Reads the publish script's answer for one entry; CN_INVALID if it is not well-formed.
 CN_MUSTCHECK enum cn_err cn_redis_reply_published(const redisReply *reply,
                                                   struct cn_published *out);
 

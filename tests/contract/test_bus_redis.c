@@ -280,7 +280,7 @@ static void test_a_lost_lineage_never_repeats_a_position(void **state)
     (void)state;
     struct probe probe;
     struct cn_bus_options options = probe_options();
-    char command[64];
+    char command[96];
     prepare(&options);
     open_subscribed(&probe, options, "lobby");
     struct cn_pos first = probe_store(&probe, "lobby", "ann", "a1").pos;
@@ -288,10 +288,9 @@ static void test_a_lost_lineage_never_repeats_a_position(void **state)
     assert_int_equal(redis_server_command(&shared, command), 1);
     struct cn_pos second = probe_store(&probe, "lobby", "ann", "a2").pos;
     assert_true(second.gen > first.gen);
-    snprintf(command, sizeof(command), "HSET %s{r:lobby}meta gen 9999999999999999", options.prefix);
-    assert_int_equal(redis_server_command(&shared, command), 0);
-    snprintf(command, sizeof(command), "HSET %s{r:lobby}meta lineage other", options.prefix);
-    assert_int_equal(redis_server_command(&shared, command), 0);
+    snprintf(command, sizeof(command), "SET %s{r:lobby}meta 0abc:9999999999:9999999999999999",
+             options.prefix);
+    redis_server_command(&shared, command);
     struct cn_pos third = probe_store(&probe, "lobby", "ann", "a3").pos;
     assert_pos(third, (struct cn_pos){10000000000000000, 0});
     WAIT_UNTIL(&probe, probe.entries == 3);
@@ -370,6 +369,33 @@ static void test_a_full_redis_refuses_and_stores_nothing(void **state)
     assert_true(probe_is_up(&probe));
     probe_close(&probe);
     redis_server_stop(&server);
+}
+
+// Publishes of one turn go in one call of the script.
+static void test_one_that_is_refused_does_not_fail_the_others(void **state)
+{
+    (void)state;
+    static const char *const rooms[] = {"lobby", "broken", "lobby", "tea", "broken", "lobby"};
+    static const char *const ids[] = {"a", "b", "c", "d", "e", "a"};
+    struct probe probe;
+    struct probe_answer answers[CN_COUNT(rooms)] = {0};
+    struct cn_bus_options options = probe_options();
+    char command[64];
+    prepare(&options);
+    open_up(&probe, options);
+    snprintf(command, sizeof(command), "SET %s{r:broken}log string", options.prefix);
+    redis_server_command(&shared, command);
+    for (size_t i = 0; i < CN_COUNT(rooms); i++)
+        probe_publish(&probe, rooms[i], "ann", ids[i], &answers[i]);
+    WAIT_UNTIL(&probe, cn_bus_pending(probe.bus) == 0);
+    for (size_t i = 0; i < CN_COUNT(rooms); i++)
+        assert_int_equal(answers[i].result.err, i == 1 || i == 4 ? CN_REFUSED : CN_OK);
+    assert_int_equal(answers[2].result.pos.seq, 1);
+    assert_int_equal(answers[3].result.pos.seq, 0);
+    assert_true(answers[5].result.dup);
+    assert_pos(answers[5].result.pos, answers[0].result.pos);
+    assert_int_equal(cn_bus_stats(probe.bus)->refused, 2);
+    probe_close(&probe);
 }
 
 static void test_a_stopped_redis_is_noticed_and_used_again(void **state)
@@ -489,6 +515,7 @@ static int run_faults(void)
         cmocka_unit_test(test_an_emptied_redis_never_repeats_a_generation),
         cmocka_unit_test(test_messages_of_strangers_are_dropped),
         cmocka_unit_test(test_a_full_redis_refuses_and_stores_nothing),
+        cmocka_unit_test(test_one_that_is_refused_does_not_fail_the_others),
         cmocka_unit_test(test_a_stopped_redis_is_noticed_and_used_again),
         cmocka_unit_test(test_a_late_answer_is_dropped),
         cmocka_unit_test(test_freeing_in_an_outage_answers_what_is_pending),

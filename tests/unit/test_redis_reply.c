@@ -86,25 +86,31 @@ static void test_published(void **state)
 {
     (void)state;
     struct cn_published result;
-    assert_int_equal(published("*3\r\n$3\r\n7-2\r\n$2\r\n55\r\n:1\r\n", &result), CN_OK);
+    assert_int_equal(published("+7-2 55 1\r\n", &result), CN_OK);
     assert_int_equal(result.pos.gen, 7);
     assert_int_equal(result.pos.seq, 2);
     assert_int_equal(result.ts_ms, 55);
     assert_true(result.dup);
+    assert_int_equal(published("$8\r\n7-2 55 0\r\n", &result), CN_OK);
+    assert_false(result.dup);
     const char *const bad[] = {
         "+OK\r\n",
         ":1\r\n",
         "$-1\r\n",
         "*-1\r\n",
         "*0\r\n",
-        "*2\r\n$3\r\n7-2\r\n$2\r\n55\r\n",
-        "*3\r\n$3\r\n7x2\r\n$2\r\n55\r\n:1\r\n",
-        "*3\r\n:7\r\n$2\r\n55\r\n:1\r\n",
-        "*3\r\n$3\r\n7-2\r\n$2\r\n5x\r\n:1\r\n",
-        "*3\r\n$3\r\n7-2\r\n$0\r\n\r\n:1\r\n",
-        "*3\r\n$3\r\n7-2\r\n$19\r\n1234567890123456789\r\n:1\r\n",
-        "*3\r\n$3\r\n7-2\r\n$2\r\n55\r\n$1\r\n1\r\n",
-        "*3\r\n$-1\r\n$2\r\n55\r\n:1\r\n",
+        "$0\r\n\r\n",
+        "+7-2 55\r\n",
+        "+7-2 55 \r\n",
+        "+7-2 55 2\r\n",
+        "+7-2 55 1 \r\n",
+        "+7-2  55 1\r\n",
+        "+7x2 55 1\r\n",
+        "+7-2 5x 1\r\n",
+        "+7-2  1\r\n",
+        "+ 7-2 55 1\r\n",
+        "+7-2 1234567890123456789 1\r\n",
+        "*1\r\n+7-2 55 1\r\n",
     };
     for (size_t i = 0; i < CN_COUNT(bad); i++)
         assert_int_equal(published(bad[i], &result), CN_INVALID);
