@@ -127,6 +127,9 @@ void cn_hub_free(struct cn_hub *hub)
     if (!hub)
         return;
     cn_mailbox_close(&hub->asks);
+    // The loops' threads have ended: what the bus answers now has no reader.
+    for (unsigned i = 0; hub->loops && i < hub->loop_count && hub->loops[i]; i++)
+        cn_mailbox_close(&hub->loops[i]->letters);
     cn_bus_free(hub->bus);
     cn_mailbox_fini(&hub->asks);
     cn_channels_free(hub);
