@@ -6,6 +6,8 @@
 #include "chatnode/frame.h"
 #include "hub_private.h"
 
+enum { PAGE_BYTES = 1 << 20 }; // of text in one page, unless one entry alone has more
+
 struct page_letter {
     struct cn_letter letter;
     uint64_t session;
@@ -89,16 +91,37 @@ static void note(struct cn_page_copy *copy, const struct cn_page *page)
     copy->tail = page->tail;
 }
 
+// Which entries fit into PAGE_BYTES: [*first, *end), at least one. A read after a position keeps
+// the oldest, the others keep the newest.
+static void cut(const struct cn_page *page, enum cn_read_kind kind, size_t *first, size_t *end)
+{
+    size_t bytes = 0;
+    size_t count = 0;
+    for (; count < page->count; count++) {
+        size_t at = kind == CN_READ_AFTER ? count : page->count - 1 - count;
+        bytes += page->entries[at].text.len;
+        if (bytes > PAGE_BYTES && count > 0)
+            break;
+    }
+    *first = kind == CN_READ_AFTER ? 0 : page->count - count;
+    *end = *first + count;
+}
+
 static struct cn_page_copy *copy_page(const struct cn_page_copy *head, const struct cn_page *page)
 {
-    size_t count = page->err ? 0 : page->count;
-    struct cn_page_copy *copy = calloc(1, sizeof(*copy) + count * sizeof(struct cn_frame *));
+    size_t first = 0;
+    size_t end = 0;
+    if (!page->err)
+        cut(page, head->kind, &first, &end);
+    struct cn_page_copy *copy =
+        calloc(1, sizeof(*copy) + (end - first) * sizeof(struct cn_frame *));
     if (!copy)
         return NULL;
     *copy = *head;
     note(copy, page);
-    for (; copy->count < count; copy->count++) {
-        const struct cn_entry *entry = &page->entries[copy->count];
+    copy->more |= !page->err && end - first < page->count;
+    for (; copy->count < end - first; copy->count++) {
+        const struct cn_entry *entry = &page->entries[first + copy->count];
         struct cn_frame *frame = cn_frame_new(entry->pos, entry->text, (struct cn_str){NULL, 0});
         if (!frame) {
             cn_page_release(copy);

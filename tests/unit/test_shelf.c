@@ -201,7 +201,7 @@ static void test_the_pages_kept_have_a_size(void **state)
     char padding[30001];
     memset(padding, '.', sizeof(padding) - 1);
     padding[sizeof(padding) - 1] = '\0';
-    for (int room = 0; room < 8; room++) { // about 1.2 MiB each
+    for (int room = 0; room < 8; room++) { // about 1.1 MiB each
         char name[16];
         snprintf(name, sizeof(name), "room-%d", room);
         client_send(ann, "{\"type\":\"join\",\"room\":\"%s\"}", name);
@@ -216,7 +216,8 @@ static void test_the_pages_kept_have_a_size(void **state)
         fake_sink_skip(&ann->sink);
         assert_true(ann->loop->kept_bytes <= 4 << 20);
     }
-    assert_int_equal(ann->loop->kept_pages, 3);
+    assert_true(ann->loop->kept_bytes > 3 << 20);
+    assert_int_equal(ann->loop->kept_pages, 7); // each room had two, since a page is cut at 1 MiB
 }
 
 // ---- What one member with a full socket costs: its position ----
@@ -233,27 +234,27 @@ static void test_a_member_that_is_stalled_holds_no_page(void **state)
     for (int i = 0; i < 100; i++)
         rig_say(&hall.rig, ann, "hall", padding);
     fake_sink_limit(&bob->sink, 1); // the answer to the join fills it
-    fake_sink_limit(&cid->sink, 3); // the third part of what it is owed, in the midst of a page
+    fake_sink_limit(&cid->sink, 2); // the first 32 KiB, in the midst of a page
     hall_join(bob, hall.said[200]);
     hall_join(cid, hall.said[299]);
     hub_rig_settle(&hall.rig);
     assert_true(bob->session->choked && cid->session->choked);
     assert_int_equal(cn_metrics_sum(CN_M_LAGGING), 2);
-    hall.rig.now_us += 2500 * 1000;
-    (void)!cn_loop_tick(bob->loop);
-    assert_int_equal(cn_metrics_sum(CN_M_SHELF_BYTES),
-                     0); // nobody hall.holds one, or it would be here
-    CN_LIST_EACH (link, &bob->session->members)
-        assert_true(CN_CONTAINER(link, struct cn_member, of_session)->behind ==
-                    (CN_CONTAINER(link, struct cn_member, of_session)->recovery != NULL));
+    hub_rig_pass_ms(&hall.rig, 2500);
+    assert_int_equal(bob->loop->kept_pages, 0);
     hall.reads = 0;
     hub_rig_settle(&hall.rig);
     assert_int_equal(hall.reads, 0); // nothing is read for a socket that takes nothing
     client_drain(bob);
-    client_drain(cid);
     hub_rig_settle(&hall.rig);
     hall_expect_joined(bob, "true");
     client_expect_series(bob, "m", 201, 99);
+    assert_int_equal(hall.reads, 4); // all of its 199 entries, 64 at a time
+    hub_rig_pass_ms(&hall.rig, 2500);
+    hall.reads = 0;
+    client_drain(cid);
+    hub_rig_settle(&hall.rig);
+    assert_int_equal(hall.reads, 2); // what was left of the page too
     hall_expect_joined(cid, "true");
     for (int i = 0; i < 100; i++) {
         client_expect(bob, "message");
