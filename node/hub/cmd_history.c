@@ -7,7 +7,8 @@
 #include "chatnode/frame.h"
 #include "hub_private.h"
 
-enum { PAGES_AT_MOST = 64, PAGE_ENTRIES = 512 };
+// A conversation may cost as much as its whole inbox, so one session looks for few at once.
+enum { PAGES_AT_MOST = 64, PAGE_ENTRIES = 512, SEARCHES_AT_ONCE = 8 };
 
 // A request under way. It travels with its reads: at each time one thread has it.
 struct cn_history {
@@ -134,13 +135,16 @@ void cmd_history(struct cn_session *session, const struct cn_request *request)
         cn_session_problem(session, CN_PROBLEM_NOT_JOINED, request->id);
         return;
     }
-    if (!err && session->in_flight >= session->loop->hub->config->max_in_flight)
+    if (!err && (session->in_flight >= session->loop->hub->config->max_in_flight ||
+                 (request->with.ptr && session->searches >= SEARCHES_AT_ONCE)))
         err = CN_FULL;
     struct cn_history *history = err ? NULL : new_history(session, request, &channel);
     if (!err)
         err = history ? read_on(session, history) : CN_NOMEM;
     if (err)
         cn_session_problem(session, cn_problem_of(err), request->id);
+    else if (request->with.ptr)
+        session->searches++;
 }
 
 static enum cn_err join_entries(const struct cn_history *history, struct cn_buf *out)
@@ -186,18 +190,20 @@ void cn_history_on_page(struct cn_session *session, struct cn_page_copy *page)
 {
     struct cn_history *history = page->history;
     page->history = NULL;
+    bool is_search = history->with[0] != '\0';
+    char id[CN_NAME_MAX + 1];
+    memcpy(id, history->id, sizeof(id));
     enum cn_err err = page->err;
     if (!err && history->more && history->pages > 0 && !is_done(history)) {
-        char id[CN_NAME_MAX + 1];
-        memcpy(id, history->id, sizeof(id));
         err = read_on(session, history); // passes it on
-        if (err)
-            cn_session_problem(session, cn_problem_of(err), text_or_absent(id));
-        return;
+        if (!err)
+            return;
+    } else {
+        if (!err)
+            answer(session, history);
+        cn_history_free(history);
     }
+    session->searches -= is_search;
     if (err)
-        cn_session_problem(session, cn_problem_of(err), text_or_absent(history->id));
-    else
-        answer(session, history);
-    cn_history_free(history);
+        cn_session_problem(session, cn_problem_of(err), text_or_absent(id));
 }

@@ -87,6 +87,7 @@ struct cn_session {
     enum cn_reason going_reason;
     uint32_t in_flight; // publishes and reads that wait for the bus
     uint32_t rooms;
+    uint32_t searches; // histories with a user, under way
 };
 
 // The session with this id if it is of this loop and open, or NULL.

@@ -204,6 +204,27 @@ static void test_a_conversation_far_back(void **state)
     expect_history(ann, 0, 0, false);
 }
 
+static void test_few_conversations_at_once(void **state)
+{
+    (void)state;
+    enum { AT_ONCE = 8 };
+    struct client *bob = rig_member(&rig, 0, "bob", "");
+    struct client *ann = rig_member(&rig, 0, "ann", "");
+    for (int i = 0; i < 600; i++)
+        tell(bob, "ann", i);
+    fake_sink_skip(&ann->sink);
+    for (int pass = 0; pass < 2; pass++) { // what has ended counts no more
+        for (int i = 0; i <= AT_ONCE; i++)
+            client_send(ann, "{\"type\":\"history\",\"with\":\"%s\"}", i % 2 ? "zoe" : "bob");
+        assert_true(frame_has(client_expect(ann, "error"), "code", "\"overloaded\""));
+        hub_rig_settle(&rig);
+        for (int i = 0; i < AT_ONCE; i++)
+            client_expect(ann, "history");
+        client_expect_nothing(ann);
+        assert_int_equal(ann->session->searches, 0);
+    }
+}
+
 // Who asked is gone while a page is under way.
 static void test_a_conversation_that_nobody_waits_for(void **state)
 {
@@ -296,6 +317,7 @@ int main(void)
         TEST(open_rig, test_the_whole_log_by_next),
         TEST(open_rig, test_the_conversation_with_one_user),
         TEST(open_long_log, test_a_conversation_far_back),
+        TEST(open_rig, test_few_conversations_at_once),
         TEST(open_rig, test_a_conversation_that_nobody_waits_for),
         TEST(open_rig, test_only_members_may_read),
         TEST(open_rig, test_reads_in_flight_are_bounded),
