@@ -11,6 +11,7 @@
 
 #include "chatnode/buf.h"
 #include "chatnode/check.h"
+#include "chatnode/durability.h"
 #include "chatnode/err.h"
 #include "chatnode/list.h"
 #include "chatnode/name.h"
@@ -24,11 +25,35 @@ enum cn_bus_state {
     CN_BUS_UP
 };
 
+// X(symbol, word): why a bus is not up.
+#define CN_BUS_CAUSE_TABLE(X)                                                                      \
+    X(STARTING, "starting")                                                                        \
+    X(CONNECT, "connect") /* no connection can be made */                                          \
+    X(CLOSED, "closed")   /* a connection broke */                                                 \
+    X(SILENT, "silent")   /* a connection gave no answer in time */                                \
+    X(AUTH, "auth")       /* user or password are wrong */                                         \
+    X(REPLICA, "replica") /* it is not the master */                                               \
+    X(BUSY, "busy")       /* it loads, or runs a slow script, or is too crowded */                 \
+    X(STRANGE, "strange") /* it is no Redis, or none that will do */                               \
+    X(MEMORY, "memory")   /* this node is short of memory */
+
+enum cn_bus_cause {
+#define X(symbol, word) CN_CAUSE_##symbol,
+    CN_BUS_CAUSE_TABLE(X)
+#undef X
+        CN_BUS_CAUSES
+};
+
+// The word of the table. Any thread.
+const char *cn_bus_cause_word(enum cn_bus_cause cause);
+
 // How the answer to a publish turned out.
 struct cn_published {
     enum cn_err err;   // CN_OK: stored (now or, with dup, before). CN_UNAVAILABLE: not known to be
-                       // stored within the deadline. CN_REFUSED: the store said no (OOM,
-                       // READONLY...). CN_FULL: the queue is full, nothing was sent. CN_NOMEM.
+                       // stored within the deadline. CN_REFUSED: the store said no. CN_NOSPACE: it
+                       // is full. CN_NOTDURABLE: it is not as durable as the option `required`
+                       // asks; it may be stored all the same. CN_FULL: the queue is full, nothing
+                       // was sent. CN_NOMEM.
     struct cn_pos pos; // of the entry
     int64_t ts_ms;     // of the entry, the bus's clock
     bool dup;          // the (user, channel, id) was stored before
@@ -119,8 +144,10 @@ struct cn_bus_events {
     // Continuity is broken: entries between the last one told and `tail` may be missing and will
     // not be told. Entries after `tail` come by on_entry.
     void (*on_reset)(void *arg, const struct cn_channel_name *channel, struct cn_pos tail);
-    // The state changed; `why` is a short static or borrowed text.
-    void (*on_state)(void *arg, enum cn_bus_state state, const char *why);
+    // The state changed; `why` is a short static or borrowed text. `cause` only when it is not up.
+    void (*on_state)(void *arg, enum cn_bus_state state, enum cn_bus_cause cause, const char *why);
+    // What an ack promises is known, or changed. `store` is NULL for the bus in memory.
+    void (*on_durability)(void *arg, enum cn_durability durability, const struct cn_store *store);
     // The bus can never work as configured (a Redis that is too old): the node exits with 78.
     void (*on_fatal)(void *arg, const char *why);
 };
@@ -133,29 +160,43 @@ struct cn_bus_options {
     size_t history_messages;
     int64_t history_ttl_s;
     int64_t dedupe_ttl_s;
-    int64_t watchdog_ms; // redis only: a connection silent for so long is made anew (3000)
-    size_t queue;        // publishes and reads that may wait at once
-    size_t entry_bytes;  // an entry's text at most
-    size_t
-        held_messages; // redis only: live messages of one channel held during its catch-up (1024)
+    size_t queue;       // publishes and reads that may wait at once
+    size_t entry_bytes; // an entry's text at most
+    // What an ack must promise at least; UNKNOWN: nothing. Publishes are refused while it cannot.
+    enum cn_durability required;
+    // Redis only:
+    int64_t watchdog_ms;       // a connection silent for so long is made anew
+    size_t held_messages;      // live messages of one channel held during its catch-up
+    int64_t check_ms;          // each channel's end is compared with its log this often; 0: never
+    int64_t replay_ms;         // acked publishes of so long are submitted again after a failover
+    size_t replay_bytes;       // of them at most; 0: none
+    int64_t replica_wait_ms;   // how long an ack may wait for a replica
+    int64_t durability_ask_ms; // how often Redis is asked for its settings
 };
 
-// What happened since the start; plain counters.
-struct cn_bus_stats {
-    uint64_t reconnects;  // connections made anew, after the first of each
-    uint64_t catch_ups;   // channels read again after a hole or a new subscription
-    uint64_t injected;    // entries told that came by a catch-up
-    uint64_t resets;      // on_reset
-    uint64_t bad_entries; // entries dropped because they were not well-formed, or in no log
-    uint64_t late;        // answers that came after their deadline
-    uint64_t duplicates;  // entries dropped because they had been told before
-    uint64_t overflows;   // times that a channel's held messages were dropped and read again
+struct cn_bus_stats {      // since the start
+    uint64_t reconnects;   // connections made anew, after the first of each
+    uint64_t catch_ups;    // channels read again after a hole or a new subscription
+    uint64_t injected;     // entries told that came by a catch-up
+    uint64_t resets;       // on_reset
+    uint64_t bad_entries;  // entries dropped because they were not well-formed, or in no log
+    uint64_t late;         // answers that came after their deadline
+    uint64_t duplicates;   // entries dropped because they had been told before
+    uint64_t overflows;    // times that a channel's held messages were dropped and read again
+    uint64_t checks;       // channels whose end was compared with their log
+    uint64_t checks_off;   // and was not the same: they were read again
+    uint64_t failovers;    // times that another server, or the same one anew, carried on
+    uint64_t restored;     // acked publishes that a failover had lost, submitted again
+    uint64_t unrestored;   // those of the last time that could not be submitted again
+    uint64_t forgotten;    // acked publishes that found no room to be kept for a failover
+    uint64_t refused;      // publishes that the store refused
+    uint64_t unreplicated; // publishes that no replica confirmed in time
 };
 
 // What an implementation provides. The generic part (bus.c) has checked the arguments, keeps the
 // pending publishes and their deadlines, and calls these on the main thread.
 struct cn_bus_ops {
-    const char *name; // "memory", "redis": the durability word of welcome
+    const char *name; // "memory", "redis"
     // Starts working towards CN_BUS_UP; does not block. Once.
     enum cn_err (*start)(struct cn_bus *bus);
     // Sends one publish that stands in the bus's pending list; answers with cn_bus_published. The
@@ -172,8 +213,8 @@ struct cn_bus_ops {
     void (*free)(struct cn_bus *bus);
 };
 
-// Makes the bus for `options->url` (NULL or empty: memory) in *out; copies all it needs.
-// CN_INVALID: the URL is wrong, *why says how (static text). CN_NOMEM.
+// Makes the bus for `options->url` (NULL or empty: memory) in *out; copies all it needs. CN_NOMEM;
+// CN_INVALID: *why says what is wrong (static text).
 CN_MUSTCHECK enum cn_err cn_bus_new(struct cn_reactor *reactor,
                                     const struct cn_bus_options *options,
                                     const struct cn_bus_events *events, struct cn_bus **out,

@@ -106,7 +106,7 @@ struct cn_welcome {
     size_t max_message_bytes;
     unsigned max_rooms;
     unsigned max_in_flight;
-    struct cn_str durability; // "memory" or "redis"
+    struct cn_str durability; // a word of CN_DURABILITY_TABLE
 };
 
 // {"type":"welcome","user":U,"session":S,"node":N,"version":V,"ping_ms":MS,"limits":{...},

@@ -37,6 +37,21 @@
            "how long a read of a log may wait for the bus before it is tried again or fails")      \
     NUMBER(bus_queue, "bus-queue", 65536, 16, 1000000, 0, "Bus", "N",                              \
            "requests to the bus that may wait at once; more get `overloaded`")                     \
+    TEXT(require_durability, "require-durability", "none", 0, "Bus", "WORD",                       \
+         "what an ack must promise: none, disk, disk-always or replicated; publishes that Redis "  \
+         "cannot keep so are refused")                                                             \
+    NUMBER(replica_wait_ms, "replica-wait", 500, 10, 60000, 0, "Bus", "MS",                        \
+           "with `replicated`: how long an ack waits for a replica at most")                       \
+    NUMBER(watchdog_ms, "watchdog", 3000, 100, 60000, 0, "Bus", "MS",                              \
+           "a connection to Redis that is silent for so long is made anew")                        \
+    NUMBER(held_messages, "held-messages", 1024, 0, 1000000, 0, "Bus", "N",                        \
+           "live messages of a channel that wait while its log is read; more: it is read again")   \
+    NUMBER(position_check_s, "position-check", 30, 0, 86400, 0, "Bus", "SECONDS",                  \
+           "each channel's end is compared with its log this often; 0: never")                     \
+    NUMBER(replay_ms, "replay", 10000, 0, 600000, 0, "Bus", "MS",                                  \
+           "acked messages of so long are submitted again after a failover; 0: none")              \
+    NUMBER(replay_bytes, "replay-bytes", 67108864, 0, 4294967296, 0, "Bus", "BYTES",               \
+           "the same in bytes")                                                                    \
     NUMBER(history_messages, "history-messages", 1000, 1, 1000000, 0, "History", "N",              \
            "entries kept of each channel")                                                         \
     NUMBER(history_ttl_s, "history-ttl", 86400, 1, 31536000, 0, "History", "SECONDS",              \

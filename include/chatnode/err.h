@@ -15,6 +15,8 @@
     X(TIMEOUT, "deadline passed")                                                                  \
     X(UNAVAILABLE, "the bus is not available")                                                     \
     X(REFUSED, "the bus refused the command")                                                      \
+    X(NOSPACE, "the bus has no room left to store")                                                \
+    X(NOTDURABLE, "the bus cannot keep it as durably as asked for")                                \
     X(SYSTEM, "system call failed, see errno")
 
 enum cn_err {

@@ -49,6 +49,45 @@
       "Joins that named a position.")                                                              \
     X(JOINS_RESET, COUNTER, "chatnode_resumes_total", "result=\"reset\"", "")                      \
     X(BUS_UP, GAUGE, "chatnode_bus_up", "", "1 while the bus can publish and hear.")               \
+    X(BUS_DOWN_STARTING, COUNTER, "chatnode_bus_downs_total", "cause=\"starting\"",                \
+      "Times that the bus went down.")                                                             \
+    X(BUS_DOWN_CONNECT, COUNTER, "chatnode_bus_downs_total", "cause=\"connect\"", "")              \
+    X(BUS_DOWN_CLOSED, COUNTER, "chatnode_bus_downs_total", "cause=\"closed\"", "")                \
+    X(BUS_DOWN_SILENT, COUNTER, "chatnode_bus_downs_total", "cause=\"silent\"", "")                \
+    X(BUS_DOWN_AUTH, COUNTER, "chatnode_bus_downs_total", "cause=\"auth\"", "")                    \
+    X(BUS_DOWN_REPLICA, COUNTER, "chatnode_bus_downs_total", "cause=\"replica\"", "")              \
+    X(BUS_DOWN_BUSY, COUNTER, "chatnode_bus_downs_total", "cause=\"busy\"", "")                    \
+    X(BUS_DOWN_STRANGE, COUNTER, "chatnode_bus_downs_total", "cause=\"strange\"", "")              \
+    X(BUS_DOWN_MEMORY, COUNTER, "chatnode_bus_downs_total", "cause=\"memory\"", "")                \
+    X(BUS_PENDING, GAUGE, "chatnode_bus_pending", "", "Publishes and reads waiting for the bus.")  \
+    X(BUS_RECONNECTS, COUNTER, "chatnode_bus_reconnects_total", "",                                \
+      "Connections to Redis made anew.")                                                           \
+    X(BUS_CATCH_UPS, COUNTER, "chatnode_bus_catch_ups_total", "",                                  \
+      "Channels read after a hole or a new subscription.")                                         \
+    X(BUS_INJECTED, COUNTER, "chatnode_bus_injected_total", "",                                    \
+      "Entries that came by a catch-up instead of live.")                                          \
+    X(BUS_DUPLICATES, COUNTER, "chatnode_bus_duplicates_total", "",                                \
+      "Entries dropped because they were told before.")                                            \
+    X(BUS_BAD_ENTRIES, COUNTER, "chatnode_bus_bad_entries_total", "",                              \
+      "Entries dropped because they were not well-formed, or in no log.")                          \
+    X(BUS_HELD_OVERFLOWS, COUNTER, "chatnode_bus_held_overflows_total", "",                        \
+      "Times that a channel's held messages were dropped and read again.")                         \
+    X(BUS_LATE, COUNTER, "chatnode_bus_late_answers_total", "",                                    \
+      "Answers that came after their deadline.")                                                   \
+    X(BUS_REFUSED, COUNTER, "chatnode_bus_refused_total", "", "Publishes that Redis refused.")     \
+    X(BUS_UNREPLICATED, COUNTER, "chatnode_bus_unreplicated_total", "",                            \
+      "Publishes that no replica confirmed in time.")                                              \
+    X(BUS_CHECKS, COUNTER, "chatnode_bus_checks_total", "result=\"all\"",                          \
+      "Channels whose end was compared with their log; those that differed.")                      \
+    X(BUS_CHECKS_OFF, COUNTER, "chatnode_bus_checks_total", "result=\"off\"", "")                  \
+    X(BUS_FAILOVERS, COUNTER, "chatnode_bus_failovers_total", "",                                  \
+      "Times that another Redis, or the same one anew, carried on.")                               \
+    X(BUS_RESTORED, COUNTER, "chatnode_bus_replayed_total", "result=\"restored\"",                 \
+      "Acked messages that a failover had lost, submitted again.")                                 \
+    X(BUS_UNRESTORED, COUNTER, "chatnode_bus_replayed_total", "result=\"failed\"", "")             \
+    X(BUS_FORGOTTEN, COUNTER, "chatnode_bus_replayed_total", "result=\"no_room\"", "")             \
+    X(BUS_DURABILITY, GAUGE, "chatnode_bus_durability", "",                                        \
+      "What an ack promises: 0 unknown, 1 memory, 2 disk, 3 disk-always, 4 replicated.")           \
     X(BUS_RESETS, COUNTER, "chatnode_bus_resets_total", "", "Channels whose continuity was lost.")
 
 enum cn_metric_row {

@@ -25,6 +25,9 @@
     X(OVERLOADED, "overloaded", true, "too many requests are waiting; try again")                  \
     X(UNAVAILABLE, "unavailable", true, "the bus did not answer in time; try again")               \
     X(REFUSED, "refused", true, "the bus refused to store the message; try again later")           \
+    X(STORE_FULL, "store_full", true, "the bus has no room left to store; try again later")        \
+    X(NOT_DURABLE, "not_durable", true,                                                            \
+      "the message could not be kept as durably as this server promises; try again")               \
     X(INTERNAL, "internal", true, "the server failed; try again")
 
 // X(symbol, name, close_code, text): why a session ended. `name` labels metrics and log lines,

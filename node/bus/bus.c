@@ -12,6 +12,16 @@
 // Two sweeps are at least this far apart, since each walks all that is pending.
 #define SWEEP_MIN_MS 10
 
+const char *cn_bus_cause_word(enum cn_bus_cause cause)
+{
+    static const char *const words[] = {
+#define X(symbol, word) word,
+        CN_BUS_CAUSE_TABLE(X)
+#undef X
+    };
+    return words[cause];
+}
+
 struct cn_publish *cn_publish_new(struct cn_str body)
 {
     struct cn_publish *publish = calloc(1, sizeof(*publish) + body.len);
@@ -187,7 +197,7 @@ enum cn_err cn_bus_new(struct cn_reactor *reactor, const struct cn_bus_options *
                        const struct cn_bus_events *events, struct cn_bus **out, const char **why)
 {
     CN_ASSERT(events->on_open && events->on_entry && events->on_reset);
-    CN_ASSERT(events->on_state && events->on_fatal);
+    CN_ASSERT(events->on_state && events->on_durability && events->on_fatal);
     struct cn_bus *bus = NULL;
     bool memory = options->url == NULL || options->url[0] == '\0';
     enum cn_err err =
@@ -367,10 +377,11 @@ void cn_bus_each_pending(struct cn_bus *bus)
     }
 }
 
-void cn_bus_set_state(struct cn_bus *bus, enum cn_bus_state state, const char *why)
+void cn_bus_set_state(struct cn_bus *bus, enum cn_bus_state state, enum cn_bus_cause cause,
+                      const char *why)
 {
     if (bus->state == state || bus->stopped)
         return;
     bus->state = state;
-    bus->events.on_state(bus->events.arg, state, why);
+    bus->events.on_state(bus->events.arg, state, cause, why);
 }

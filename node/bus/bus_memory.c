@@ -172,7 +172,7 @@ static struct cn_pos next_pos(const struct memory_bus *memory, const struct chan
 {
     if (channel->log.count > 0)
         return (struct cn_pos){channel->last.gen, channel->last.seq + 1};
-    uint64_t now = (uint64_t)cn_clock_wall_ms();
+    uint64_t now = (uint64_t)cn_clock_wall_ms() * 1000;
     return (struct cn_pos){now > memory->last_gen ? now : memory->last_gen + 1, 0};
 }
 
@@ -334,7 +334,8 @@ static enum cn_err start(struct cn_bus *bus)
     if (err != CN_OK)
         return err;
     cn_timer_start(memory->tidy, TIDY_MS);
-    cn_bus_set_state(bus, CN_BUS_UP, "in this process");
+    cn_bus_set_state(bus, CN_BUS_UP, CN_CAUSE_STARTING, "in this process");
+    bus->events.on_durability(bus->events.arg, CN_DURABILITY_MEMORY, NULL);
     struct channel *channel;
     while ((channel = find_unopened(memory)) != NULL)
         open_channel(bus, channel);
@@ -375,8 +376,8 @@ static const struct cn_bus_ops memory_ops = {
 enum cn_err cn_bus_new_memory(const struct cn_bus_options *options, struct cn_bus **out,
                               const char **why)
 {
-    (void)why;
-    if (options->history_messages == 0)
+    *why = "the in-process bus keeps nothing on disk: require-durability needs redis-url";
+    if (options->history_messages == 0 || options->required > CN_DURABILITY_MEMORY)
         return CN_INVALID;
     struct memory_bus *memory = calloc(1, sizeof(*memory));
     if (memory == NULL)

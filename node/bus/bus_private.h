@@ -52,6 +52,7 @@ void cn_bus_read_arrive(struct cn_read *read);
 void cn_bus_each_pending(struct cn_bus *bus);
 
 // Tells on_state when `state` is another one than before.
-void cn_bus_set_state(struct cn_bus *bus, enum cn_bus_state state, const char *why);
+void cn_bus_set_state(struct cn_bus *bus, enum cn_bus_state state, enum cn_bus_cause cause,
+                      const char *why);
 
 #endif

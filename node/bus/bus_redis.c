@@ -12,8 +12,6 @@
 
 #define QUIET_MS   30000   // the same warning is not written again within this time
 #define PAGE_BYTES 1048576 // of text in one page
-// The lineage outlives the log, so that a clock that is set back does not bring positions back.
-#define META_EXTRA_S 86400
 
 // ---- Warnings ----
 
@@ -47,7 +45,7 @@ void cn_redis_bus_warn(struct cn_redis_bus *redis, const char *event, const char
 
 // ---- State ----
 
-static void update_state(struct cn_redis_bus *redis, const char *why)
+static void update_state(struct cn_redis_bus *redis, enum cn_bus_cause cause, const char *why)
 {
     bool up = redis->cmd_ready && redis->sub_ready;
     if (up && redis->base.state != CN_BUS_UP) {
@@ -56,15 +54,15 @@ static void update_state(struct cn_redis_bus *redis, const char *why)
                CN_F_STR("socket", redis->url.path), CN_F_INT("port", redis->url.port),
                CN_F_STR("version", cn_redis_link_version(redis->cmd)));
     }
-    cn_bus_set_state(&redis->base, up ? CN_BUS_UP : CN_BUS_CONNECTING, why);
+    cn_bus_set_state(&redis->base, up ? CN_BUS_UP : CN_BUS_CONNECTING, cause, why);
 }
 
-static void note_down(struct cn_redis_bus *redis, const char *why)
+static void note_down(struct cn_redis_bus *redis, enum cn_bus_cause cause, const char *why)
 {
     if (redis->base.stopped)
         return;
     cn_redis_bus_warn(redis, "bus.down", "Redis cannot be used; trying again", why);
-    update_state(redis, why);
+    update_state(redis, cause, why);
 }
 
 // Both connections must reach the same server: subscribed to another, nothing would be heard.
@@ -73,7 +71,8 @@ static void check_same_server(struct cn_redis_bus *redis)
     if (!cn_redis_link_is_up(redis->cmd) || !cn_redis_link_is_up(redis->sub))
         return;
     if (strcmp(cn_redis_link_run_id(redis->cmd), cn_redis_link_run_id(redis->sub)) != 0)
-        cn_redis_link_fail(redis->sub, "the two connections reached different servers");
+        cn_redis_link_fail(redis->sub, CN_CAUSE_STRANGE,
+                           "the two connections reached different servers");
 }
 
 // ---- Scripts ----
@@ -83,8 +82,19 @@ bool cn_redis_bus_can_send(const struct cn_redis_bus *redis)
     return redis->cmd_ready && !redis->loading;
 }
 
+bool cn_redis_bus_waits(const struct cn_redis_bus *redis)
+{
+    return redis->base.options.required == CN_DURABILITY_REPLICATED;
+}
+
+void cn_redis_bus_go_on(struct cn_redis_bus *redis)
+{
+    cn_bus_each_pending(&redis->base);
+    cn_redis_catchup_pump(redis);
+}
+
 // Answers come in order, so when the scripts are there every earlier command was answered: what
-// is still pending can be sent, in order.
+// is still pending can be sent, in order, after what another Redis may have lost.
 static void on_scripts_loaded(struct cn_redis_bus *redis)
 {
     redis->loading = false;
@@ -92,9 +102,9 @@ static void on_scripts_loaded(struct cn_redis_bus *redis)
     if (!cn_redis_link_is_started(redis->sub))
         cn_redis_link_start(redis->sub);
     check_same_server(redis);
-    update_state(redis, "connected");
-    cn_bus_each_pending(&redis->base);
-    cn_redis_catchup_pump(redis);
+    update_state(redis, CN_CAUSE_STARTING, "connected");
+    if (!cn_redis_replay_begin(redis))
+        cn_redis_bus_go_on(redis);
 }
 
 static void on_script(redisAsyncContext *ac, void *data, void *arg)
@@ -108,7 +118,9 @@ static void on_script(redisAsyncContext *ac, void *data, void *arg)
         char why[200];
         snprintf(why, sizeof(why), "Redis takes no scripts: %s",
                  reply->type == REDIS_REPLY_ERROR ? reply->str : "strange answer");
-        cn_redis_link_fail(redis->cmd, why);
+        cn_redis_link_fail(
+            redis->cmd,
+            reply->type == REDIS_REPLY_ERROR ? cn_redis_reply_cause(reply) : CN_CAUSE_STRANGE, why);
         return;
     }
     memcpy(redis->sha[redis->scripts_loaded++], reply->str, reply->len);
@@ -126,7 +138,7 @@ static void load_scripts(struct cn_redis_bus *redis)
         const struct cn_str args[] = {CN_STR_LITERAL("SCRIPT"), CN_STR_LITERAL("LOAD"),
                                       cn_redis_script_text((enum cn_redis_script)i)};
         if (!cn_redis_link_send(redis->cmd, on_script, redis, CN_COUNT(args), args)) {
-            cn_redis_link_fail(redis->cmd, "out of memory");
+            cn_redis_link_fail(redis->cmd, CN_CAUSE_MEMORY, "out of memory");
             return;
         }
     }
@@ -137,69 +149,10 @@ void cn_redis_bus_heed(struct cn_redis_bus *redis, enum cn_redis_outcome outcome
 {
     if (outcome == CN_REDIS_NOSCRIPT)
         load_scripts(redis);
-    else if (outcome == CN_REDIS_RETRY || outcome == CN_REDIS_READONLY)
-        cn_redis_link_fail(redis->cmd, reply->str);
+    else if (outcome == CN_REDIS_RETRY)
+        cn_redis_link_fail(redis->cmd, cn_redis_reply_cause(reply), reply->str);
     else if (outcome == CN_REDIS_REFUSED)
         cn_redis_bus_warn(redis, "bus.refused", "Redis refuses a command", reply->str);
-}
-
-// ---- Publishing ----
-
-static void answer_publish(struct cn_redis_bus *redis, struct cn_publish *publish,
-                           enum cn_redis_outcome outcome, const redisReply *reply)
-{
-    struct cn_published result = {.err = CN_REFUSED};
-    if (outcome == CN_REDIS_DONE && cn_redis_reply_published(reply, &result) != CN_OK)
-        cn_redis_bus_warn(redis, "bus.refused", "Redis gave a strange answer", "publish script");
-    cn_bus_published(&redis->base, publish, &result);
-}
-
-static void on_published(redisAsyncContext *ac, void *reply, void *arg)
-{
-    (void)ac;
-    struct cn_publish *publish = arg;
-    struct cn_redis_bus *redis = cn_redis_bus_of(publish->bus);
-    enum cn_redis_outcome outcome = cn_redis_reply_outcome(reply);
-    cn_redis_bus_heed(redis, outcome, reply);
-    if (outcome == CN_REDIS_DONE || outcome == CN_REDIS_REFUSED || outcome == CN_REDIS_READONLY)
-        answer_publish(redis, publish, outcome, reply);
-    cn_bus_publish_arrive(publish);
-}
-
-static bool send_publish(struct cn_redis_bus *redis, struct cn_publish *publish)
-{
-    struct cn_redis_key log, meta, id, channel;
-    cn_redis_keys_log(&redis->keys, &publish->channel, &log);
-    cn_redis_keys_meta(&redis->keys, &publish->channel, &meta);
-    cn_redis_keys_id(&redis->keys, &publish->channel, publish->user, publish->id, &id);
-    cn_redis_keys_channel(&redis->keys, &publish->channel, &channel);
-    const struct cn_str args[] = {
-        CN_STR_LITERAL("EVALSHA"),
-        cn_str_of(redis->sha[CN_REDIS_SCRIPT_PUBLISH]),
-        CN_STR_LITERAL("3"),
-        cn_redis_key_str(&log),
-        cn_redis_key_str(&meta),
-        cn_redis_key_str(&id),
-        cn_redis_key_str(&channel),
-        {publish->body, publish->body_len},
-        cn_str_of(redis->history_messages),
-        cn_str_of(redis->history_ttl_s),
-        cn_str_of(redis->meta_ttl_s),
-        cn_str_of(redis->dedupe_ttl_s),
-    };
-    return cn_redis_link_send(redis->cmd, on_published, publish, CN_COUNT(args), args);
-}
-
-static void publish(struct cn_bus *bus, struct cn_publish *publish)
-{
-    struct cn_redis_bus *redis = cn_redis_bus_of(bus);
-    if (!cn_redis_bus_can_send(redis))
-        return;
-    cn_bus_publish_depart(publish);
-    if (send_publish(redis, publish))
-        return;
-    cn_bus_publish_arrive(publish);
-    cn_redis_link_fail(redis->cmd, "out of memory");
 }
 
 // ---- Reading ----
@@ -264,7 +217,7 @@ static void read_log(struct cn_bus *bus, struct cn_read *read)
                                read->limit))
         return;
     cn_bus_read_arrive(read);
-    cn_redis_link_fail(redis->cmd, "out of memory");
+    cn_redis_link_fail(redis->cmd, CN_CAUSE_MEMORY, "out of memory");
 }
 
 // ---- The links ----
@@ -273,9 +226,15 @@ static void on_fatal(void *arg, const char *why)
 {
     struct cn_redis_bus *redis = arg;
     redis->cmd_ready = redis->loading = false;
-    update_state(redis, why);
+    update_state(redis, CN_CAUSE_STRANGE, why);
     if (!redis->base.stopped)
         redis->base.events.on_fatal(redis->base.events.arg, why);
+}
+
+static void ask_durability(struct cn_redis_bus *redis)
+{
+    if (!cn_redis_durability_ask(redis))
+        cn_redis_link_fail(redis->cmd, CN_CAUSE_MEMORY, "out of memory");
 }
 
 static void on_cmd_up(void *arg)
@@ -283,14 +242,18 @@ static void on_cmd_up(void *arg)
     struct cn_redis_bus *redis = arg;
     redis->base.stats.reconnects += redis->cmd_was_up;
     redis->cmd_was_up = true;
+    ask_durability(redis);
     load_scripts(redis);
 }
 
-static void on_cmd_down(void *arg, const char *why)
+static void on_cmd_down(void *arg, enum cn_bus_cause cause, const char *why)
 {
     struct cn_redis_bus *redis = arg;
+    if (redis->cmd_ready)
+        cn_redis_replay_lost(redis);
     redis->cmd_ready = redis->loading = false;
-    note_down(redis, why);
+    cn_redis_publish_forget(redis);
+    note_down(redis, cause, why);
 }
 
 static void on_cmd_beat(void *arg)
@@ -298,7 +261,11 @@ static void on_cmd_beat(void *arg)
     struct cn_redis_bus *redis = arg;
     const struct cn_str ping = CN_STR_LITERAL("PING");
     if (!cn_redis_link_send(redis->cmd, NULL, NULL, 1, &ping))
-        cn_redis_link_fail(redis->cmd, "out of memory");
+        cn_redis_link_fail(redis->cmd, CN_CAUSE_MEMORY, "out of memory");
+    else if (cn_redis_durability_is_due(redis))
+        ask_durability(redis);
+    if (!cn_redis_replay_is_running(redis))
+        cn_redis_replay_tidy(redis);
 }
 
 static void on_sub_up(void *arg)
@@ -317,15 +284,15 @@ void cn_redis_bus_heard(struct cn_redis_bus *redis)
     if (redis->sub_ready)
         return;
     redis->sub_ready = true;
-    update_state(redis, "connected");
+    update_state(redis, CN_CAUSE_STARTING, "connected");
 }
 
-static void on_sub_down(void *arg, const char *why)
+static void on_sub_down(void *arg, enum cn_bus_cause cause, const char *why)
 {
     struct cn_redis_bus *redis = arg;
     redis->sub_ready = false;
     cn_redis_subs_down(redis);
-    note_down(redis, why);
+    note_down(redis, cause, why);
 }
 
 static void on_sub_beat(void *arg)
@@ -356,6 +323,8 @@ static enum cn_err start(struct cn_bus *bus)
     struct cn_redis_bus *redis = cn_redis_bus_of(bus);
     enum cn_err err = make_links(redis);
     if (err == CN_OK)
+        err = cn_redis_publish_start(redis);
+    if (err == CN_OK)
         err = cn_redis_subs_start(redis);
     if (err == CN_OK)
         cn_redis_link_start(redis->cmd);
@@ -379,12 +348,15 @@ static void stop(struct cn_bus *bus)
     cn_redis_link_free(redis->sub);
     cn_redis_link_free(redis->cmd);
     redis->sub = redis->cmd = NULL;
+    cn_redis_publish_forget(redis);
 }
 
 static void free_redis(struct cn_bus *bus)
 {
     struct cn_redis_bus *redis = cn_redis_bus_of(bus);
     cn_redis_subs_fini(&redis->subs);
+    cn_redis_replay_fini(&redis->replay);
+    cn_redis_publish_fini(redis);
     explicit_bzero(&redis->url, sizeof(redis->url));
     free(redis);
 }
@@ -392,25 +364,13 @@ static void free_redis(struct cn_bus *bus)
 static const struct cn_bus_ops redis_ops = {
     .name = "redis",
     .start = start,
-    .publish = publish,
+    .publish = cn_redis_publish,
     .subscribe = subscribe,
     .unsubscribe = unsubscribe,
     .read = read_log,
     .stop = stop,
     .free = free_redis,
 };
-
-static void format_arguments(struct cn_redis_bus *redis, const struct cn_bus_options *options)
-{
-    snprintf(redis->history_messages, sizeof(redis->history_messages), "%zu",
-             options->history_messages);
-    snprintf(redis->history_ttl_s, sizeof(redis->history_ttl_s), "%" PRId64,
-             options->history_ttl_s);
-    snprintf(redis->meta_ttl_s, sizeof(redis->meta_ttl_s), "%" PRId64,
-             options->history_ttl_s + META_EXTRA_S);
-    snprintf(redis->dedupe_ttl_s, sizeof(redis->dedupe_ttl_s), "%" PRId64, options->dedupe_ttl_s);
-    snprintf(redis->page_bytes, sizeof(redis->page_bytes), "%d", PAGE_BYTES);
-}
 
 enum cn_err cn_bus_new_redis(const struct cn_bus_options *options, struct cn_bus **out,
                              const char **why)
@@ -420,6 +380,9 @@ enum cn_err cn_bus_new_redis(const struct cn_bus_options *options, struct cn_bus
         return CN_NOMEM;
     redis->base.ops = &redis_ops;
     cn_redis_subs_init(&redis->subs);
+    cn_redis_replay_init(&redis->replay);
+    cn_redis_publish_init(redis, options);
+    snprintf(redis->page_bytes, sizeof(redis->page_bytes), "%d", PAGE_BYTES);
     enum cn_err err = cn_redis_url_parse(cn_str_of(options->url), &redis->url, why);
     if (err == CN_OK &&
         cn_redis_keys_init(&redis->keys, cn_str_of(options->prefix), redis->url.db) != CN_OK) {
@@ -430,7 +393,6 @@ enum cn_err cn_bus_new_redis(const struct cn_bus_options *options, struct cn_bus
         free_redis(&redis->base);
         return err;
     }
-    format_arguments(redis, options);
     *out = &redis->base;
     return CN_OK;
 }

@@ -190,15 +190,21 @@ static void release_held(struct cn_redis_bus *redis, struct cn_redis_channel *ch
     channel->live = true;
 }
 
-// The position from which a channel goes on whose continuity is lost: before the messages at hand,
-// so that these are told, else at the end of its log.
-static struct cn_pos restart_of(struct cn_redis_channel *channel, struct cn_pos tail)
+static struct cn_pos before(struct cn_pos pos)
 {
-    if (!channel->opened || !channel->oldest)
-        return tail;
-    struct cn_pos first = channel->oldest->pos;
+    return pos.seq > 0 ? (struct cn_pos){pos.gen, pos.seq - 1} : (struct cn_pos){0, 0};
+}
+
+// The position from which a channel goes on whose continuity is lost: before what its log still has
+// after the last entry told, else before the messages at hand, else at the end of the log.
+static struct cn_pos restart_of(struct cn_redis_channel *channel, const struct cn_page *page)
+{
+    if (page->count > 0)
+        return before(page->entries[0].pos);
+    if (!channel->oldest)
+        return page->tail;
     channel->held_before_read = 0;
-    return first.seq > 0 ? (struct cn_pos){first.gen, first.seq - 1} : (struct cn_pos){0, 0};
+    return before(channel->oldest->pos);
 }
 
 // One page came for the channel: an opening, a continuation, or the proof that there is none.
@@ -206,10 +212,12 @@ static void take_page(struct cn_redis_bus *redis, struct cn_redis_channel *chann
                       const struct cn_redis_page *page)
 {
     redis->base.stats.bad_entries += page->bad;
-    if (!channel->opened || !page->page.exact) {
-        if (!tell_tail(redis, channel, restart_of(channel, page->page.tail)))
+    if (!channel->opened) {
+        if (!tell_tail(redis, channel, page->page.tail))
             return;
     } else {
+        if (!page->page.exact && !tell_tail(redis, channel, restart_of(channel, &page->page)))
+            return;
         if (!tell_page(redis, channel, page))
             return;
         if (page->page.more) {
@@ -288,7 +296,7 @@ void cn_redis_catchup_pump(struct cn_redis_bus *redis)
         if (send_read(redis, CN_CONTAINER(link, struct cn_redis_channel, turn)))
             continue;
         cn_list_push_front(&subs->reads, link);
-        cn_redis_link_fail(redis->cmd, "out of memory");
+        cn_redis_link_fail(redis->cmd, CN_CAUSE_MEMORY, "out of memory");
         return;
     }
 }

@@ -13,9 +13,10 @@
 static void fail(struct cn_redis_greeting *greeting, const char *what, const redisReply *reply)
 {
     char why[200];
+    enum cn_bus_cause cause = cn_redis_reply_cause(reply);
     snprintf(why, sizeof(why), "%s (%.*s)", what, (int)(reply->len < 120 ? reply->len : 120),
              reply->str ? reply->str : "");
-    cn_redis_link_fail(greeting->link, why);
+    cn_redis_link_fail(greeting->link, cause, why);
 }
 
 static bool begins(const redisReply *reply, const char *text)
@@ -75,7 +76,8 @@ static void on_server(redisAsyncContext *ac, void *reply, void *arg)
     if (!cn_redis_reply_info(reply, "redis_version", greeting->version,
                              sizeof(greeting->version)) ||
         !cn_redis_reply_info(reply, "run_id", greeting->run_id, sizeof(greeting->run_id))) {
-        cn_redis_link_fail(greeting->link, "what answers is not Redis: INFO shows no version");
+        cn_redis_link_fail(greeting->link, CN_CAUSE_STRANGE,
+                           "what answers is not Redis: INFO shows no version");
         return;
     }
     if (strtol(greeting->version, NULL, 10) < LEAST_MAJOR) {
@@ -92,10 +94,12 @@ static void on_replication(redisAsyncContext *ac, void *reply, void *arg)
     char role[16];
     if (!accept_reply(greeting, reply, "Redis refuses INFO"))
         return;
-    if (!cn_redis_reply_info(reply, "role", role, sizeof(role)))
-        cn_redis_link_fail(greeting->link, "what answers is not Redis: INFO shows no role");
+    if (!cn_redis_reply_info(reply, "role", role, sizeof(role)) ||
+        !cn_redis_reply_info(reply, "master_replid", greeting->lineage, sizeof(greeting->lineage)))
+        cn_redis_link_fail(greeting->link, CN_CAUSE_STRANGE,
+                           "what answers is not Redis: INFO shows no role");
     else if (strcmp(role, "master") != 0)
-        cn_redis_link_fail(greeting->link,
+        cn_redis_link_fail(greeting->link, CN_CAUSE_REPLICA,
                            "this Redis is a replica; redis-url must name the master");
     else
         cn_redis_link_greeted(greeting->link);
@@ -144,5 +148,5 @@ void cn_redis_greet(struct cn_redis_greeting *greeting)
                 say_info(greeting, on_server, "server") &&
                 say_info(greeting, on_replication, "replication");
     if (!sent)
-        cn_redis_link_fail(greeting->link, "out of memory");
+        cn_redis_link_fail(greeting->link, CN_CAUSE_MEMORY, "out of memory");
 }

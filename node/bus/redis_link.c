@@ -102,7 +102,8 @@ static void on_ready(void *arg, int events)
     if (ac && (events & CN_IO_READ)) {
         link->heard_ms = cn_clock_ms();
         if (is_unasked(ac)) {
-            cn_redis_link_fail(link, "it speaks without being asked: this is not Redis");
+            cn_redis_link_fail(link, CN_CAUSE_STRANGE,
+                               "it speaks without being asked: this is not Redis");
             return;
         }
         redisAsyncHandleRead(ac);
@@ -128,14 +129,14 @@ static int64_t backoff_ms(unsigned attempts)
 }
 
 // The connection is gone, or never came: tells it and sets the time of the next attempt.
-static void lose(struct cn_redis_link *link, const char *why)
+static void lose(struct cn_redis_link *link, enum cn_bus_cause cause, const char *why)
 {
     bool steady = link->state == LINK_UP && cn_clock_ms() - link->up_ms >= STEADY_MS;
     link->attempts = steady ? 0 : link->attempts + 1;
     link->state = LINK_IDLE;
     cn_timer_stop(link->tick);
     cn_timer_start(link->retry, backoff_ms(link->attempts));
-    link->events.down(link->events.arg, why);
+    link->events.down(link->events.arg, cause, why);
 }
 
 // Lets hiredis forget the connection; within one of its callbacks it does so after that returns.
@@ -149,14 +150,14 @@ static void drop(struct cn_redis_link *link)
     redisAsyncFree(ac);
 }
 
-void cn_redis_link_fail(struct cn_redis_link *link, const char *why)
+void cn_redis_link_fail(struct cn_redis_link *link, enum cn_bus_cause cause, const char *why)
 {
     if (link->ac == NULL)
         return;
     char text[256];
     snprintf(text, sizeof(text), "%s", why); // `why` may be in memory that drop frees
     drop(link);
-    lose(link, text);
+    lose(link, cause, text);
 }
 
 void cn_redis_link_condemn(struct cn_redis_link *link, const char *why)
@@ -169,16 +170,21 @@ void cn_redis_link_condemn(struct cn_redis_link *link, const char *why)
 }
 
 // What hiredis says, in words for an operator.
-static void explain(const struct cn_redis_link *link, const char *errstr, char *out, size_t size)
+static enum cn_bus_cause explain(const struct cn_redis_link *link, const char *errstr, char *out,
+                                 size_t size)
 {
     if (errstr[0] == '\0')
         errstr = "closed by us";
-    if (link->state == LINK_CONNECTING)
+    if (link->state == LINK_CONNECTING) {
         snprintf(out, size, "cannot connect: %s", errstr);
-    else if (strncmp(errstr, "Protocol error", 14) == 0)
+        return CN_CAUSE_CONNECT;
+    }
+    if (strncmp(errstr, "Protocol error", 14) == 0) {
         snprintf(out, size, "what answers is not Redis: %s", errstr);
-    else
-        snprintf(out, size, "the connection broke: %s", errstr);
+        return CN_CAUSE_STRANGE;
+    }
+    snprintf(out, size, "the connection broke: %s", errstr);
+    return CN_CAUSE_CLOSED;
 }
 
 static void on_connect(const redisAsyncContext *ac, int status)
@@ -193,9 +199,9 @@ static void on_connect(const redisAsyncContext *ac, int status)
         return;
     }
     char why[200];
-    explain(link, ac->c.errstr, why, sizeof(why));
+    enum cn_bus_cause cause = explain(link, ac->c.errstr, why, sizeof(why));
     link->ac = NULL; // hiredis frees it
-    lose(link, why);
+    lose(link, cause, why);
 }
 
 static void on_disconnect(const redisAsyncContext *ac, int status)
@@ -205,9 +211,9 @@ static void on_disconnect(const redisAsyncContext *ac, int status)
     if (link == NULL || link->ac != ac)
         return;
     char why[200];
-    explain(link, ac->c.errstr, why, sizeof(why));
+    enum cn_bus_cause cause = explain(link, ac->c.errstr, why, sizeof(why));
     link->ac = NULL;
-    lose(link, why);
+    lose(link, cause, why);
 }
 
 static enum cn_err attach(struct cn_redis_link *link, redisAsyncContext *ac)
@@ -257,12 +263,12 @@ static void on_retry(void *arg)
     link->state = LINK_CONNECTING;
     redisAsyncContext *ac = make_context(link->url, why, sizeof(why));
     if (ac == NULL) {
-        lose(link, why);
+        lose(link, CN_CAUSE_CONNECT, why);
         return;
     }
     if (attach(link, ac) != CN_OK) {
         redisAsyncFree(ac);
-        lose(link, "out of memory");
+        lose(link, CN_CAUSE_MEMORY, "out of memory");
         return;
     }
     link->heard_ms = link->ticked_ms = cn_clock_ms();
@@ -284,7 +290,7 @@ static void on_tick(void *arg)
         char why[120];
         snprintf(why, sizeof(why), "no answer within %lld ms%s", (long long)link->watchdog_ms,
                  link->state == LINK_UP ? "" : "; is it Redis?");
-        cn_redis_link_fail(link, why);
+        cn_redis_link_fail(link, CN_CAUSE_SILENT, why);
     } else if (link->state == LINK_UP) {
         link->events.beat(link->events.arg);
     }
@@ -359,6 +365,11 @@ bool cn_redis_link_is_up(const struct cn_redis_link *link)
 const char *cn_redis_link_run_id(const struct cn_redis_link *link)
 {
     return link->greeting.run_id;
+}
+
+const char *cn_redis_link_lineage(const struct cn_redis_link *link)
+{
+    return link->greeting.lineage;
 }
 
 const char *cn_redis_link_version(const struct cn_redis_link *link)

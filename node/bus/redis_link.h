@@ -7,6 +7,7 @@
 #include <hiredis/hiredis.h>
 
 #include "chatnode/buf.h"
+#include "chatnode/bus.h"
 #include "chatnode/check.h"
 #include "chatnode/err.h"
 #include "chatnode/reactor.h"
@@ -37,7 +38,7 @@ struct cn_redis_link_events {
     void (*up)(void *arg);
     // An attempt failed, or the connection broke: the next attempt is on its way. Answers of
     // commands under way come as NULL before or after.
-    void (*down)(void *arg, const char *why);
+    void (*down)(void *arg, enum cn_bus_cause cause, const char *why);
     // It answers, but can never do; no further attempt is made.
     void (*fatal)(void *arg, const char *why);
     // Send something that is answered: the watchdog listens.
@@ -59,12 +60,13 @@ void cn_redis_link_start(struct cn_redis_link *link);
 bool cn_redis_link_is_started(const struct cn_redis_link *link);
 bool cn_redis_link_is_up(const struct cn_redis_link *link);
 
-// The server's INFO run_id and redis_version; empty before the first `up`.
+// The server's INFO run_id, master_replid and redis_version; empty before the first `up`.
 const char *cn_redis_link_run_id(const struct cn_redis_link *link);
+const char *cn_redis_link_lineage(const struct cn_redis_link *link);
 const char *cn_redis_link_version(const struct cn_redis_link *link);
 
 // Gives the connection up for `why` and makes a new one after the back-off. Legal in a callback.
-void cn_redis_link_fail(struct cn_redis_link *link, const char *why);
+void cn_redis_link_fail(struct cn_redis_link *link, enum cn_bus_cause cause, const char *why);
 
 // Gives up for good: events.fatal.
 void cn_redis_link_condemn(struct cn_redis_link *link, const char *why);
@@ -81,6 +83,7 @@ struct cn_redis_greeting {
     char name[128];
     char version[32];
     char run_id[64];
+    char lineage[64]; // master_replid
 };
 void cn_redis_greet(struct cn_redis_greeting *greeting);
 void cn_redis_link_greeted(struct cn_redis_link *link);

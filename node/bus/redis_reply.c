@@ -7,35 +7,59 @@
 
 #include "chatnode/codec.h"
 
-static bool begins(const redisReply *reply, const char *code)
-{
-    size_t len = strlen(code);
-    return reply->len >= len && memcmp(reply->str, code, len) == 0;
-}
+// What each of Redis' errors asks for; what is not here is a refusal of this one command.
+static const struct error {
+    const char *prefix;
+    enum cn_redis_outcome outcome;
+    enum cn_bus_cause cause; // of the link's end
+    enum cn_err err;         // for the publish that is refused
+} errors[] = {
+    {"NOSCRIPT", CN_REDIS_NOSCRIPT, CN_CAUSE_STARTING, CN_UNAVAILABLE},
+    {"READONLY", CN_REDIS_RETRY, CN_CAUSE_REPLICA, CN_UNAVAILABLE},
+    {"MASTERDOWN", CN_REDIS_RETRY, CN_CAUSE_REPLICA, CN_UNAVAILABLE},
+    {"UNBLOCKED", CN_REDIS_RETRY, CN_CAUSE_REPLICA, CN_UNAVAILABLE},
+    {"LOADING", CN_REDIS_RETRY, CN_CAUSE_BUSY, CN_UNAVAILABLE},
+    {"BUSY", CN_REDIS_RETRY, CN_CAUSE_BUSY, CN_UNAVAILABLE},
+    {"TRYAGAIN", CN_REDIS_RETRY, CN_CAUSE_BUSY, CN_UNAVAILABLE},
+    {"CLUSTERDOWN", CN_REDIS_RETRY, CN_CAUSE_BUSY, CN_UNAVAILABLE},
+    {"ERR max number of clients", CN_REDIS_RETRY, CN_CAUSE_BUSY, CN_UNAVAILABLE},
+    {"NOAUTH", CN_REDIS_RETRY, CN_CAUSE_AUTH, CN_UNAVAILABLE},
+    {"WRONGPASS", CN_REDIS_RETRY, CN_CAUSE_AUTH, CN_UNAVAILABLE},
+    {"NOPERM", CN_REDIS_REFUSED, CN_CAUSE_AUTH, CN_REFUSED},
+    {"ERR AUTH", CN_REDIS_REFUSED, CN_CAUSE_AUTH, CN_REFUSED},
+    {"OOM", CN_REDIS_REFUSED, CN_CAUSE_STRANGE, CN_NOSPACE},
+    {"NOREPLICAS", CN_REDIS_REFUSED, CN_CAUSE_STRANGE, CN_NOTDURABLE},
+};
 
-static bool begins_with_one_of(const redisReply *reply, const char *const *codes, size_t count)
+static const struct error other = {"", CN_REDIS_REFUSED, CN_CAUSE_STRANGE, CN_REFUSED};
+
+static const struct error *find_error(const redisReply *reply)
 {
-    for (size_t i = 0; i < count; i++) {
-        if (begins(reply, codes[i]))
-            return true;
+    for (size_t i = 0; i < CN_COUNT(errors); i++) {
+        size_t len = strlen(errors[i].prefix);
+        if (reply->len >= len && memcmp(reply->str, errors[i].prefix, len) == 0)
+            return &errors[i];
     }
-    return false;
+    return &other;
 }
 
 enum cn_redis_outcome cn_redis_reply_outcome(const redisReply *reply)
 {
-    static const char *const retried[] = {"LOADING",  "MASTERDOWN",  "BUSY",     "NOAUTH",
-                                          "TRYAGAIN", "CLUSTERDOWN", "UNBLOCKED"};
     if (reply == NULL)
         return CN_REDIS_LOST;
     if (reply->type != REDIS_REPLY_ERROR)
         return CN_REDIS_DONE;
-    if (begins(reply, "NOSCRIPT"))
-        return CN_REDIS_NOSCRIPT;
-    if (begins(reply, "READONLY"))
-        return CN_REDIS_READONLY;
-    return begins_with_one_of(reply, retried, CN_COUNT(retried)) ? CN_REDIS_RETRY
-                                                                 : CN_REDIS_REFUSED;
+    return find_error(reply)->outcome;
+}
+
+enum cn_bus_cause cn_redis_reply_cause(const redisReply *reply)
+{
+    return find_error(reply)->cause;
+}
+
+enum cn_err cn_redis_reply_refusal(const redisReply *reply)
+{
+    return find_error(reply)->err;
 }
 
 static struct cn_str text_of(const redisReply *reply)

@@ -3,21 +3,27 @@
 #include "redis_private.h"
 
 // KEYS: log, meta, id. ARGV: channel, body, messages kept, seconds the log lives, seconds the meta
-// lives, seconds the id is remembered. Returns {position, ts, dup}.
+// lives, seconds the id is remembered, 1 if the caller will WAIT. Returns {position, ts, dup}.
+// (WAIT looks only at what its own connection wrote, so a known id is then written once more.)
 //
 // The write that can fail goes first, since a script is atomic but not transactional. A generation
 // begins when there is no log, or when master_replid says that another server, or the same one
 // started anew, carries on: what it lost may have been told already, so its numbers are not reused.
+// A generation is the time in microseconds: after FLUSHALL nothing is left to compare with, and two
+// generations within one millisecond have been seen. (Exact in a double until the year 2255.)
 static const char publish_text[] =
     "local old = redis.call('GET', KEYS[3])\n"
     "if old then\n"
     "  local pos, ts = string.match(old, '^(%d+%-%d+) (%d+)$')\n"
-    "  if pos then return {pos, ts, 1} end\n"
+    "  if pos then\n"
+    "    if ARGV[7] == '1' then redis.call('SET', KEYS[3], old, 'KEEPTTL') end\n"
+    "    return {pos, ts, 1}\n"
+    "  end\n"
     "end\n"
     "local lineage = string.match(redis.call('INFO', 'replication'), 'master_replid:(%x+)')\n"
     "local time = redis.call('TIME')\n"
-    "local now = time[1] * 1000 + math.floor(time[2] / 1000)\n"
-    "local ts = string.format('%.0f', now)\n"
+    "local now = time[1] * 1000000 + time[2]\n"
+    "local ts = string.format('%.0f', math.floor(now / 1000))\n"
     "local tail = '\"ts\":' .. ts .. ',' .. ARGV[2]\n"
     "local meta = redis.call('HMGET', KEYS[2], 'gen', 'lineage')\n"
     "local gen = meta[1]\n"
@@ -100,9 +106,22 @@ static const char read_text[] =
     "end\n"
     "return page\n";
 
+// KEYS: logs. Returns the newest position of each.
+static const char tails_text[] =
+    "#!lua flags=no-writes\n"
+    "local tails = {}\n"
+    "for i = 1, #KEYS do\n"
+    "  local newest = redis.call('XREVRANGE', KEYS[i], '+', '-', 'COUNT', 1)\n"
+    "  tails[i] = newest[1] and newest[1][1] or '0-0'\n"
+    "end\n"
+    "return tails\n";
+
 struct cn_str cn_redis_script_text(enum cn_redis_script script)
 {
-    if (script == CN_REDIS_SCRIPT_PUBLISH)
-        return CN_STR_LITERAL(publish_text);
-    return CN_STR_LITERAL(read_text);
+    static const struct cn_str texts[CN_REDIS_SCRIPT_COUNT] = {
+        [CN_REDIS_SCRIPT_PUBLISH] = {publish_text, sizeof(publish_text) - 1},
+        [CN_REDIS_SCRIPT_READ] = {read_text, sizeof(read_text) - 1},
+        [CN_REDIS_SCRIPT_TAILS] = {tails_text, sizeof(tails_text) - 1},
+    };
+    return texts[script];
 }

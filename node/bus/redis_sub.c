@@ -13,8 +13,8 @@
 
 // ---- Channels ----
 
-static struct cn_redis_channel *find(const struct cn_redis_subs *subs,
-                                     const struct cn_channel_name *name)
+struct cn_redis_channel *cn_redis_subs_find(const struct cn_redis_subs *subs,
+                                            const struct cn_channel_name *name)
 {
     struct cn_hash_node *node = cn_hash_find(&subs->channels, cn_channel_name_str(name));
     return node ? CN_CONTAINER(node, struct cn_redis_channel, node) : NULL;
@@ -30,16 +30,19 @@ static struct cn_redis_channel *make_channel(struct cn_redis_subs *subs,
     channel->node.key = cn_channel_name_str(&channel->name);
     cn_list_init(&channel->dirty);
     cn_list_init(&channel->turn);
-    if (cn_hash_insert(&subs->channels, &channel->node) == CN_OK)
-        return channel;
-    free(channel);
-    return NULL;
+    if (cn_hash_insert(&subs->channels, &channel->node) != CN_OK) {
+        free(channel);
+        return NULL;
+    }
+    cn_list_push_back(&subs->checks, &channel->check);
+    return channel;
 }
 
 static void free_channel(struct cn_redis_subs *subs, struct cn_redis_channel *channel)
 {
     cn_redis_catchup_cancel(channel);
     cn_list_remove(&channel->dirty);
+    cn_list_remove(&channel->check);
     cn_hash_remove(&subs->channels, &channel->node);
     free(channel);
 }
@@ -59,7 +62,7 @@ static void mark_dirty(struct cn_redis_bus *redis, struct cn_redis_channel *chan
 
 void cn_redis_subs_subscribe(struct cn_redis_bus *redis, const struct cn_channel_name *name)
 {
-    struct cn_redis_channel *channel = find(&redis->subs, name);
+    struct cn_redis_channel *channel = cn_redis_subs_find(&redis->subs, name);
     if (channel == NULL)
         channel = make_channel(&redis->subs, name);
     if (channel == NULL) {
@@ -81,7 +84,7 @@ void cn_redis_subs_subscribe(struct cn_redis_bus *redis, const struct cn_channel
 
 void cn_redis_subs_unsubscribe(struct cn_redis_bus *redis, const struct cn_channel_name *name)
 {
-    struct cn_redis_channel *channel = find(&redis->subs, name);
+    struct cn_redis_channel *channel = cn_redis_subs_find(&redis->subs, name);
     if (channel == NULL)
         return;
     channel->wanted = false;
@@ -162,7 +165,7 @@ static void on_push(redisAsyncContext *ac, void *data, void *arg)
         on_other(redis, text_of(reply->element[1]));
         return;
     }
-    struct cn_redis_channel *channel = find(&redis->subs, &name);
+    struct cn_redis_channel *channel = cn_redis_subs_find(&redis->subs, &name);
     if (channel == NULL)
         return;
     if (cn_str_equal(kind, CN_STR_LITERAL("message")))
@@ -183,7 +186,7 @@ static bool send_batch(struct cn_redis_bus *redis, bool join, size_t count)
     subs->args[0] = join ? CN_STR_LITERAL("SUBSCRIBE") : CN_STR_LITERAL("UNSUBSCRIBE");
     if (cn_redis_link_send(redis->sub, on_push, redis, count + 1, subs->args))
         return true;
-    cn_redis_link_fail(redis->sub, "out of memory");
+    cn_redis_link_fail(redis->sub, CN_CAUSE_MEMORY, "out of memory");
     return false;
 }
 
@@ -222,7 +225,7 @@ void cn_redis_subs_beat(struct cn_redis_bus *redis)
     cn_redis_keys_heartbeat(&redis->keys, &key);
     const struct cn_str args[] = {CN_STR_LITERAL("SUBSCRIBE"), cn_redis_key_str(&key)};
     if (!cn_redis_link_send(redis->sub, on_push, redis, CN_COUNT(args), args))
-        cn_redis_link_fail(redis->sub, "out of memory");
+        cn_redis_link_fail(redis->sub, CN_CAUSE_MEMORY, "out of memory");
 }
 
 void cn_redis_subs_up(struct cn_redis_bus *redis)
@@ -253,6 +256,7 @@ static void on_retry(void *arg)
 {
     struct cn_redis_bus *redis = arg;
     cn_redis_catchup_retry(redis);
+    cn_redis_check(redis, RETRY_MS);
     cn_timer_start(redis->subs.retry, RETRY_MS);
 }
 
@@ -262,6 +266,7 @@ void cn_redis_subs_init(struct cn_redis_subs *subs)
     cn_list_init(&subs->dirty);
     cn_list_init(&subs->reads);
     cn_list_init(&subs->later);
+    cn_list_init(&subs->checks);
 }
 
 enum cn_err cn_redis_subs_start(struct cn_redis_bus *redis)

@@ -38,7 +38,8 @@ static enum cn_err answer_healthz(struct cn_hub *hub, struct cn_answer *answer)
 
 struct readiness {
     bool draining;
-    bool bus_down;
+    bool bus_up;
+    bool durable;
     bool full;
 };
 
@@ -46,20 +47,28 @@ static struct readiness readiness_of(const struct cn_hub *hub)
 {
     return (struct readiness){
         .draining = cn_hub_is_draining(hub),
-        .bus_down = !atomic_load(&hub->bus_up),
+        .bus_up = atomic_load(&hub->bus_up),
+        .durable = cn_supervisor_is_durable(hub),
         .full = (int64_t)cn_registry_count(hub->registry) >= hub->config->max_connections,
     };
+}
+
+static const char *word(bool value)
+{
+    return value ? "true" : "false";
 }
 
 static enum cn_err answer_readyz(struct cn_hub *hub, struct cn_answer *answer)
 {
     struct readiness state = readiness_of(hub);
-    bool ready = !state.draining && !state.bus_down && !state.full;
+    bool ready = !state.draining && state.bus_up && state.durable && !state.full;
+    const char *cause = cn_bus_cause_word((enum cn_bus_cause)atomic_load(&hub->bus_cause));
     answer->status = ready ? 200 : 503;
     return cn_buf_printf(&answer->body,
-                         "{\"ready\":%s,\"checks\":{\"draining\":%s,\"bus\":\"%s\",\"full\":%s}}\n",
-                         ready ? "true" : "false", state.draining ? "true" : "false",
-                         state.bus_down ? "down" : "up", state.full ? "true" : "false");
+                         "{\"ready\":%s,\"checks\":{\"draining\":%s,\"bus\":\"%s\","
+                         "\"bus_cause\":\"%s\",\"durable\":%s,\"full\":%s}}\n",
+                         word(ready), word(state.draining), state.bus_up ? "up" : "down",
+                         state.bus_up ? "" : cause, word(state.durable), word(state.full));
 }
 
 static enum cn_err answer_metrics(struct cn_hub *hub, struct cn_answer *answer)
@@ -74,6 +83,7 @@ static enum cn_err answer_metrics(struct cn_hub *hub, struct cn_answer *answer)
 static enum cn_err answer_info(struct cn_hub *hub, struct cn_answer *answer)
 {
     struct cn_buf *out = &answer->body;
+    enum cn_durability durability = cn_supervisor_durability(hub);
     enum cn_err err =
         cn_buf_printf(out, "{\"name\":\"chatnode\",\"version\":\"%s\",\"node\":", CN_VERSION);
     if (!err)
@@ -82,10 +92,13 @@ static enum cn_err answer_info(struct cn_hub *hub, struct cn_answer *answer)
         return err;
     return cn_buf_printf(
         out,
-        ",\"protocol\":%d,\"subprotocol\":\"%s\",\"durability\":\"%s\",\"loops\":%u,"
+        ",\"protocol\":%d,\"subprotocol\":\"%s\",\"bus\":\"%s\",\"durability\":\"%s\","
+        "\"promise\":\"%s\",\"replicas\":%u,\"evicts\":%s,\"loops\":%u,"
         "\"sessions\":%zu,\"uptime_ms\":%lld,\"limits\":{\"message_bytes\":%lld,\"rooms\":%lld,"
         "\"in_flight\":%lld,\"connections\":%lld}}\n",
-        CN_PROTOCOL_VERSION, CN_PROTOCOL_SUBPROTOCOL, cn_bus_name(hub->bus), hub->loop_count,
+        CN_PROTOCOL_VERSION, CN_PROTOCOL_SUBPROTOCOL, cn_bus_name(hub->bus),
+        cn_durability_word(durability), cn_durability_promise(durability),
+        atomic_load(&hub->store_replicas), word(atomic_load(&hub->store_evicts)), hub->loop_count,
         cn_registry_count(hub->registry), (long long)(cn_clock_ms() - hub->started_ms),
         (long long)hub->config->max_message_bytes, (long long)hub->config->max_rooms,
         (long long)hub->config->max_in_flight, (long long)hub->config->max_connections);

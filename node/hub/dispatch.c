@@ -48,9 +48,16 @@ struct cn_channel_name cn_request_room(const struct cn_session *session,
 
 enum cn_problem cn_problem_of(enum cn_err err)
 {
-    if (err == CN_FULL)
-        return CN_PROBLEM_OVERLOADED;
-    if (err == CN_REFUSED)
-        return CN_PROBLEM_REFUSED;
-    return err == CN_UNAVAILABLE ? CN_PROBLEM_UNAVAILABLE : CN_PROBLEM_INTERNAL;
+    static const struct {
+        enum cn_err err;
+        enum cn_problem problem;
+    } table[] = {
+        {CN_FULL, CN_PROBLEM_OVERLOADED},         {CN_REFUSED, CN_PROBLEM_REFUSED},
+        {CN_NOSPACE, CN_PROBLEM_STORE_FULL},      {CN_NOTDURABLE, CN_PROBLEM_NOT_DURABLE},
+        {CN_UNAVAILABLE, CN_PROBLEM_UNAVAILABLE},
+    };
+    for (size_t i = 0; i < CN_COUNT(table); i++)
+        if (table[i].err == err)
+            return table[i].problem;
+    return CN_PROBLEM_INTERNAL;
 }

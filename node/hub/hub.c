@@ -9,29 +9,9 @@
 #include "chatnode/log.h"
 #include "hub_private.h"
 
-enum { ENTRY_OVERHEAD_BYTES = 1024, HELD_MESSAGES = 1024, WATCHDOG_MS = 3000 };
+enum { ENTRY_OVERHEAD_BYTES = 1024, DURABILITY_ASK_MS = 5000 };
 
-// ---- What the bus tells of itself ----
-
-static void on_state(void *arg, enum cn_bus_state state, const char *why)
-{
-    struct cn_hub *hub = arg;
-    bool up = state == CN_BUS_UP;
-    if (atomic_exchange(&hub->bus_up, up) == up)
-        return;
-    cn_metrics_add(CN_M_BUS_UP, up ? 1 : -1);
-    if (up)
-        CN_LOG(INFO, "bus.up", "the bus is up", CN_F_STR("bus", cn_bus_name(hub->bus)));
-    else
-        CN_LOG(WARN, "bus.down", "the bus is down; publishes get a retryable error",
-               CN_F_STR("why", why));
-}
-
-static void on_fatal(void *arg, const char *why)
-{
-    struct cn_hub *hub = arg;
-    hub->on_fatal(hub->arg, why);
-}
+// ---- Parts ----
 
 static enum cn_err make_bus(struct cn_hub *hub, const char **why)
 {
@@ -43,19 +23,26 @@ static enum cn_err make_bus(struct cn_hub *hub, const char **why)
         .history_messages = (size_t)config->history_messages,
         .history_ttl_s = config->history_ttl_s,
         .dedupe_ttl_s = config->dedupe_ttl_s,
-        .watchdog_ms = WATCHDOG_MS,
         .queue = (size_t)config->bus_queue,
         // JSON may need six bytes for one of a message's.
         .entry_bytes = (size_t)config->max_message_bytes * 6 + ENTRY_OVERHEAD_BYTES,
-        .held_messages = HELD_MESSAGES,
+        .required = hub->required,
+        .watchdog_ms = config->watchdog_ms,
+        .held_messages = (size_t)config->held_messages,
+        .check_ms = config->position_check_s * 1000,
+        .replay_ms = config->replay_ms,
+        .replay_bytes = (size_t)config->replay_bytes,
+        .replica_wait_ms = config->replica_wait_ms,
+        .durability_ask_ms = DURABILITY_ASK_MS,
     };
     const struct cn_bus_events events = {
         .arg = hub,
         .on_open = cn_channel_on_open,
         .on_entry = cn_channel_on_entry,
         .on_reset = cn_channel_on_reset,
-        .on_state = on_state,
-        .on_fatal = on_fatal,
+        .on_state = cn_supervisor_on_state,
+        .on_durability = cn_supervisor_on_durability,
+        .on_fatal = cn_supervisor_on_fatal,
     };
     return cn_bus_new(hub->reactor, &options, &events, &hub->bus, why);
 }
@@ -93,6 +80,11 @@ enum cn_err cn_hub_new(const struct cn_hub_parts *parts, struct cn_hub **out, co
     hub->loop_count = parts->loops;
     hub->on_fatal = parts->on_fatal;
     hub->arg = parts->arg;
+    if (cn_durability_parse(cn_str_of(hub->config->require_durability), &hub->required)) {
+        *why = "require-durability: not one of its words";
+        free(hub);
+        return CN_INVALID;
+    }
     hub->started_ms = cn_clock_ms();
     if (getrandom(&hub->nonce, sizeof(hub->nonce), 0) != sizeof(hub->nonce)) {
         *why = "no randomness";
@@ -119,7 +111,8 @@ enum cn_err cn_hub_new(const struct cn_hub_parts *parts, struct cn_hub **out, co
 
 enum cn_err cn_hub_start(struct cn_hub *hub)
 {
-    return cn_bus_start(hub->bus);
+    enum cn_err err = cn_supervisor_start(hub);
+    return err ? err : cn_bus_start(hub->bus);
 }
 
 void cn_hub_free(struct cn_hub *hub)
@@ -134,6 +127,7 @@ void cn_hub_free(struct cn_hub *hub)
     cn_mailbox_fini(&hub->asks);
     cn_channels_free(hub);
     cn_timer_free(hub->missed_timer);
+    cn_timer_free(hub->report_timer);
     for (unsigned i = 0; hub->loops && i < hub->loop_count; i++)
         cn_loop_free(hub->loops[i]);
     free(hub->loops);

@@ -38,15 +38,23 @@ struct cn_hub {
     void *arg;
     int64_t started_ms;
     uint64_t nonce; // of this run, in the ids that the node makes up
+    enum cn_durability required;
     // Any thread.
     struct cn_mailbox asks; // of struct cn_ask; main reads
     atomic_bool draining;
     atomic_bool bus_up;
+    atomic_int bus_cause;  // enum cn_bus_cause, while it is not up
+    atomic_int durability; // enum cn_durability
+    atomic_bool store_evicts;
+    atomic_uint store_replicas;
     // Main thread.
     struct cn_bus *bus;
     struct cn_hash channels; // of struct cn_channel
     struct cn_link missed;   // channels whose entries found a full mailbox
     struct cn_timer *missed_timer;
+    struct cn_timer *report_timer;
+    struct cn_bus_stats reported; // in the metrics already
+    int64_t reported_pending;
 };
 
 // What a loop asks of main. `read` runs on the main thread and disposes of it.
@@ -60,6 +68,22 @@ CN_MUSTCHECK enum cn_err cn_hub_ask(struct cn_session *session, struct cn_ask *a
 
 // Posts a letter to the session's loop; frees it when the session has ended. Main thread.
 void cn_hub_post(struct cn_hub *hub, uint64_t session, struct cn_letter *letter);
+
+// ---- supervisor.c: what the bus says of itself ----
+
+// Functions of struct cn_bus_events.
+void cn_supervisor_on_state(void *arg, enum cn_bus_state state, enum cn_bus_cause cause,
+                            const char *why);
+void cn_supervisor_on_durability(void *arg, enum cn_durability durability,
+                                 const struct cn_store *store);
+void cn_supervisor_on_fatal(void *arg, const char *why);
+
+// Begins to report the bus's counters as metrics. Main thread.
+CN_MUSTCHECK enum cn_err cn_supervisor_start(struct cn_hub *hub);
+
+// What an ack promises now; whether that is at least what is required. Any thread.
+enum cn_durability cn_supervisor_durability(const struct cn_hub *hub);
+bool cn_supervisor_is_durable(const struct cn_hub *hub);
 
 // ---- channel.c: main's table of the channels that its loops have members in; main thread ----
 

@@ -121,7 +121,7 @@ static void welcome(struct cn_session *session)
         .max_message_bytes = (size_t)hub->config->max_message_bytes,
         .max_rooms = (unsigned)hub->config->max_rooms,
         .max_in_flight = (unsigned)hub->config->max_in_flight,
-        .durability = cn_str_of(cn_bus_name(hub->bus)),
+        .durability = cn_str_of(cn_durability_word(cn_supervisor_durability(hub))),
     };
     cn_session_answer(session, cn_codec_welcome(&session->loop->text, &words));
 }

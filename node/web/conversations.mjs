@@ -20,6 +20,9 @@ export class Conversation {
   firstUnread = null; // the key of the entry above which "new" is shown
   draft = "";
   isLoading = false;
+  isOpened = false; // its newest page was read
+  hasEarlier = true; // as far as is known
+  #next = null; // where the page before the loaded ones ends, if the server said so
   #positions = new Set();
   #ownIds = new Set();
 
@@ -28,13 +31,15 @@ export class Conversation {
     this.kind = kind;
     this.name = name;
     this.key = `${kind}:${name}`;
-    this.hasEarlier = kind === "room"; // the inbox's past comes by itself
   }
 
   get title() { return this.kind === "room" ? `#${this.name}` : this.name; }
 
   /** The oldest message's position, if there is any. */
   get oldest() { return this.entries.find(({ kind }) => kind === "message")?.pos; }
+
+  /** What to read before, for the next earlier page. */
+  get earlier() { return this.#next ?? this.oldest; }
 
   /** Takes a message of the log; null if it is known already. */
   receive({ pos, ts, from, content, id }, me) {
@@ -86,23 +91,28 @@ export class Conversation {
   }
 
   /** Takes the newest or an earlier page of the log. */
-  addHistory({ messages, more }, me) {
+  addHistory({ messages, more, next = null }, me) {
     for (const message of messages) this.receive(message, me);
+    this.isOpened = true;
     this.hasEarlier = more;
+    this.#next = more ? next : null;
   }
 
   /** Takes a page that ends where the gap ends; the gap closes when it meets what was known. */
-  fillGap(gap, { messages, more }, me) {
-    const meets = messages.some(({ pos }) => comparePositions(pos, gap.pos) <= 0);
+  fillGap(gap, { messages, more, next }, me) {
+    const ends = [...messages.map(({ pos }) => pos), ...(more && next ? [next] : [])];
+    const meets = ends.some((pos) => comparePositions(pos, gap.pos) <= 0);
     for (const message of messages) {
       if (comparePositions(message.pos, gap.pos) > 0) this.receive(message, me);
     }
-    gap.canFill = more && messages.length > 0;
+    gap.next = next;
+    gap.canFill = more && ends.length > 0;
     if (meets) this.entries = this.entries.filter((entry) => entry !== gap);
   }
 
-  /** The position of the first message after an entry. */
+  /** The position of the first message after an entry, or where reading back from there came to. */
   after(entry) {
+    if (entry.next) return entry.next;
     const start = this.entries.indexOf(entry) + 1;
     return this.entries.slice(start).find(({ kind }) => kind === "message")?.pos;
   }
@@ -134,7 +144,8 @@ export class Conversation {
       this.#positions.delete(pos);
       this.#ownIds.delete(id);
     }
-    this.hasEarlier = this.kind === "room";
+    this.hasEarlier = true;
+    this.#next = null;
   }
 }
 

@@ -8,6 +8,13 @@ import { LogView, el, paintAvatar } from "./view.mjs";
 const $ = (id) => document.getElementById(id);
 const query = new URLSearchParams(location.search);
 const PAGE = 50; // messages of one page of history
+const PAGES_MAX = 10; // read at once, to find a message that is not known yet
+const DURABILITY = {
+  memory: "A sent message is in the node's memory",
+  disk: "A sent message is on its way to the disk",
+  "disk-always": "A sent message is on the disk",
+  replicated: "A sent message is on several machines",
+};
 
 const HELP = `/join ROOM joins a room
 /leave leaves this room
@@ -72,17 +79,11 @@ async function joinRoom(name) {
   const room = all.open("room", name);
   if (!isNew) return room;
   rememberRooms();
-  room.isLoading = true;
-  const client = chat;
-  client.join(name).then(() => client.history(name, { limit: PAGE }))
-    .then((page) => room.addHistory(page, client.user))
-    .catch(({ message }) => room.addNotice(`This room cannot be read: ${message}`, Date.now()))
-    .finally(() => {
-      room.isLoading = false;
-      update();
-    });
+  chat.join(name).catch(() => {}); // what waits for the room tells it too
+  loadEarlier(room);
   return room;
 }
+
 
 function leaveRoom(room) {
   chat.leave(room.name).catch(({ message }) => notice(message));
@@ -93,7 +94,7 @@ function leaveRoom(room) {
 
 function onState({ to, reason, retryInMs }) {
   retryAt = Date.now() + (retryInMs ?? 0);
-  $("link").title = reason ?? "";
+  $("link").title = to === "connected" ? DURABILITY[chat.welcome.durability] ?? "" : reason ?? "";
   if (to === "closed") notice(`The server closed the connection: ${reason || "no reason given"}`);
   showLink();
 }
@@ -124,17 +125,39 @@ function post(conversation, content) {
   update();
 }
 
-async function loadPage(conversation, before, take) {
+// One reading of a conversation at a time; `take` gets its page.
+async function load(conversation, run) {
   if (conversation.isLoading) return;
   conversation.isLoading = true;
   update();
   try {
-    take(await chat.history(conversation.name, { before, limit: PAGE }));
-  } catch ({ message }) {
-    notice(`The history cannot be read: ${message}`);
+    await run();
+  } catch ({ code, message }) {
+    // A node that is older than this page knows no conversations.
+    if (conversation.kind === "user" && code === "bad_request") conversation.hasEarlier = false;
+    else conversation.addNotice(`What was written before cannot be read: ${message}`, Date.now());
   }
   conversation.isLoading = false;
   update();
+}
+
+function readPage({ kind, name }, before) {
+  const page = { before, limit: PAGE };
+  return kind === "room" ? chat.history(name, page) : chat.conversation(name, page);
+}
+
+// The newest page first, then the earlier ones. A page may bring nothing: the inbox that a
+// conversation is read from has others' messages too.
+function loadEarlier(conversation) {
+  const { isOpened } = conversation;
+  return load(conversation, async () => {
+    const shown = isOpened ? conversation.oldest : undefined;
+    for (let i = 0; i < PAGES_MAX && conversation.hasEarlier; i++) {
+      const before = conversation.isOpened ? conversation.earlier : undefined;
+      conversation.addHistory(await readPage(conversation, before), chat.user);
+      if (conversation.oldest !== shown) break;
+    }
+  });
 }
 
 // ---- commands ----
@@ -197,6 +220,7 @@ function activate(conversation) {
   if (active) active.draft = $("text").value;
   if (active) active.firstUnread = null;
   active = conversation;
+  if (active?.kind === "user" && !active.isOpened) loadEarlier(active);
   $("text").value = conversation?.draft ?? "";
   fitText();
   openSide(false);
@@ -324,17 +348,12 @@ const log = new LogView($("log"), {
   },
   fillGap(gap) {
     const conversation = active;
-    if (conversation.kind === "user") gap.canFill = false; // the inbox has no pages yet
-    else {
-      loadPage(conversation, conversation.after(gap),
-        (page) => conversation.fillGap(gap, page, chat.user));
-    }
-    update();
+    load(conversation, async () => {
+      const page = await readPage(conversation, conversation.after(gap));
+      conversation.fillGap(gap, page, chat.user);
+    });
   },
-  loadEarlier() {
-    const conversation = active;
-    loadPage(conversation, conversation.oldest, (page) => conversation.addHistory(page, chat.user));
-  },
+  loadEarlier: () => loadEarlier(active),
   scrolled() {
     if (log.isAtEnd && active?.unread > 0) update();
     showJump();

@@ -201,7 +201,7 @@ export class LogView {
 
   #topContent({ hasEarlier, isLoading, title, kind }, isEmpty) {
     if (isLoading) return [el("p", { class: "notice" }, "Loading…")];
-    if (hasEarlier && !isEmpty) {
+    if (hasEarlier) {
       const click = () => this.#actions.loadEarlier();
       const looks = { class: "pill", id: "earlier", on: { click } };
       return [el("button", looks, "Load earlier messages")];

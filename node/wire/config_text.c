@@ -5,6 +5,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "chatnode/durability.h"
 #include "chatnode/name.h"
 #include "wire_private.h"
 
@@ -122,6 +123,12 @@ static bool is_format(struct cn_str text)
     return is_one_of(text, words, CN_COUNT(words));
 }
 
+static bool is_required_durability(struct cn_str text)
+{
+    enum cn_durability durability;
+    return cn_durability_parse(text, &durability) == CN_OK;
+}
+
 static bool begins_with(struct cn_str text, const char *prefix)
 {
     size_t len = strlen(prefix);
@@ -179,6 +186,8 @@ static const struct rule rules[] = {
     RULE(node_name, is_node_name, "is not 1 to 64 of A-Z a-z 0-9 _ . : -"),
     RULE(redis_url, is_redis_url, "does not begin with redis:// or unix:///, followed by more"),
     RULE(redis_prefix, is_redis_prefix, "is longer than 64 bytes or has a space, { or } in it"),
+    RULE(require_durability, is_required_durability,
+         "is not none, disk, disk-always or replicated"),
     RULE(default_room, cn_name_is_valid, "is not 1 to 64 of A-Z a-z 0-9 _ . : -"),
     RULE(log_level, is_level, "is not error, warn, info or debug"),
     RULE(log_format, is_format, "is not text, json or auto"),

@@ -48,6 +48,39 @@ def test_directed_messages(cluster, open_page, room, ann, bob):
     a.load().wait_ready().choose(f"user:{bob}").wait_texts("for your eyes only", "thanks")
 
 
+# Takes the place of the node for one request: the messages of a conversation, in three pages of which one is empty.
+LONG_AGO = """
+const send = WebSocket.prototype.send;
+window.asked = [];
+WebSocket.prototype.send = function (text) {
+  const { type, with: name, before, id } = JSON.parse(text);
+  if (type !== "history" || name === undefined) return send.call(this, text);
+  window.asked.push(before ?? "");
+  const old = (seq) => ({ pos: `1000-${seq}`, ts: 1000 + seq, type: "direct", from: name, to: "me", content: `old ${seq}` });
+  const pages = {
+    "": { messages: [old(7), old(8)], more: true, next: "1000-7" },
+    "1000-7": { messages: [], more: true, next: "1000-5" },
+    "1000-5": { messages: [old(1)], more: false },
+  };
+  this.onmessage({ data: JSON.stringify({ type: "history", with: name, id, ...pages[before ?? ""] }) });
+};
+"""
+
+
+def test_a_conversation_shows_what_was_written_before(cluster, open_page, room, ann, bob):
+    a = open_page(cluster[0], user=ann, room=room)
+    a.driver.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": LONG_AGO})
+    a.load().wait_ready()
+    a.write(f"/msg {bob} new")
+    a.wait_texts("old 7", "old 8", "new")
+    a.find("#earlier").click()
+    a.wait_texts("old 1", "old 7", "old 8", "new")
+    eventually(lambda: a.find_all("#earlier") == [])
+    assert a.run("return window.asked") == ["", "1000-7", "1000-5"]
+    a.choose(f"room:{room}").choose(f"user:{bob}").wait_texts("old 1", "old 7", "old 8", "new")
+    assert len(a.run("return window.asked")) == 3
+
+
 def test_markup_is_text(cluster, open_page, connect, room, ann, bob):
     a = open_page(cluster[0], user=ann, room=room).wait_ready()
     a.write(MARKUP)

@@ -207,7 +207,7 @@ static void test_a_replica_is_refused_until_it_is_promoted(void **state)
     snprintf(command, sizeof(command), "REPLICAOF 127.0.0.1 %d", master.port);
     redis_server_command(&replica, command);
     open_probe(&probe, replica.url);
-    WAIT_UNTIL(&probe, log_lines("bus.down", "replica") == 1);
+    WAIT_UNTIL(&probe, log_lines("bus.down", "this Redis is a replica") == 1);
     assert_false(probe_is_up(&probe));
     redis_server_command(&replica, "REPLICAOF NO ONE");
     WAIT_UNTIL(&probe, probe_is_up(&probe));
@@ -221,6 +221,7 @@ static void test_a_master_that_is_demoted_is_left(void **state)
     (void)state;
     struct redis_server old, young;
     struct probe probe;
+    struct probe_answer answer = {0};
     char command[64];
     redis_server_start(&old, true, NULL);
     redis_server_start(&young, true, NULL);
@@ -229,9 +230,11 @@ static void test_a_master_that_is_demoted_is_left(void **state)
     struct cn_pos before = probe_store(&probe, "lobby", "ann", "a1").pos;
     snprintf(command, sizeof(command), "REPLICAOF 127.0.0.1 %d", young.port);
     redis_server_command(&old, command);
-    assert_int_equal(probe_store(&probe, "lobby", "ann", "a2").err, CN_REFUSED);
+    probe_publish_for(&probe, "lobby", "ann", "a2", "a2", 100, &answer);
+    WAIT_UNTIL(&probe, answer.calls == 1);
+    assert_int_equal(answer.result.err, CN_UNAVAILABLE);
     assert_false(probe_is_up(&probe));
-    WAIT_UNTIL(&probe, log_lines("bus.down", "replica") == 1);
+    WAIT_UNTIL(&probe, log_lines("bus.down", "this Redis is a replica") == 1);
     redis_server_command(&old, "REPLICAOF NO ONE");
     WAIT_UNTIL(&probe, probe_is_up(&probe));
     struct cn_published after = probe_store(&probe, "lobby", "ann", "a2");

@@ -47,7 +47,7 @@ test("takes http addresses, and the name that the server gave for its next conne
   secure.close();
 });
 
-test("backs off with full jitter between 0.5 and 20 s", () => {
+test("backs off with full jitter: anything up to a bound from 0.5 to 20 s", () => {
   const client = makeClient({ random: () => 1 });
   const { chat, sockets, events, last } = client;
   chat.connect();
@@ -56,12 +56,12 @@ test("backs off with full jitter between 0.5 and 20 s", () => {
     passDelay(client);
   }
   assert.equal(sockets.length, 10);
-  const most = [1_000, 1_500, 2_500, 4_500, 8_500, 16_500, 20_000, 20_000, 20_000];
+  const most = [500, 1_000, 2_000, 4_000, 8_000, 16_000, 20_000, 20_000, 20_000];
   assert.deepEqual(delays(events), most);
   const { chat: other, last: socket, events: told } = makeClient({ random: () => 0 });
   other.connect();
   socket().end(1006);
-  assert.deepEqual(delays(told), [500]);
+  assert.deepEqual(delays(told), [0]);
 });
 
 test("starts the back-off anew only after 30 stable seconds", () => {
@@ -77,7 +77,7 @@ test("starts the back-off anew only after 30 stable seconds", () => {
   liveFor(29_999);
   liveFor(29_999);
   liveFor(30_000);
-  assert.deepEqual(delays(events), [1_000, 1_500, 1_000]);
+  assert.deepEqual(delays(events), [500, 1_000, 500]);
 });
 
 test("comes back after resumable codes and stays away after final ones", async () => {
@@ -154,6 +154,14 @@ test("pings a silent server and leaves it when no answer comes", () => {
   assert.equal(chat.state, "reconnecting");
 });
 
+test("a silence that no timer can hold does not make it ping all the time", () => {
+  const waits = [];
+  const { chat, last } = makeClient({ setTimeout: (run, ms) => waits.push(ms) });
+  chat.connect();
+  greet(last(), { welcome: { ping_ms: 1e12 } });
+  assert.equal(waits.at(-1), 2 ** 31 - 1);
+});
+
 test("does not ping a server that talks", () => {
   const { chat, clock, last } = makeClient();
   chat.connect();
@@ -223,4 +231,145 @@ test("reports frames that are not JSON and ignores types of the future", () => {
   last().say({ type: "hologram" }, 7, null);
   const errors = events.filter(([name]) => name === "error").map(([, { code }]) => code);
   assert.deepEqual(errors, ["bad_frame"]);
+});
+
+// Puts what a browser has in the place of what Node.js has, for one test.
+function inBrowser(t, { onLine = true, visibilityState = "visible" } = {}) {
+  const page = { navigator: { onLine }, document: new EventTarget(), listeners: new EventTarget() };
+  page.document.visibilityState = visibilityState;
+  const { listeners, document } = page;
+  const globals = {
+    navigator: page.navigator, document,
+    addEventListener: listeners.addEventListener.bind(listeners),
+    removeEventListener: listeners.removeEventListener.bind(listeners),
+  };
+  for (const [name, value] of Object.entries(globals)) {
+    const before = Object.getOwnPropertyDescriptor(globalThis, name);
+    Object.defineProperty(globalThis, name, { value, configurable: true, writable: true });
+    t.after(() => {
+      delete globalThis[name];
+      if (before) Object.defineProperty(globalThis, name, before);
+    });
+  }
+  page.tell = (name) => {
+    const target = name === "visibilitychange" ? document : listeners;
+    target.dispatchEvent(new Event(name));
+  };
+  return page;
+}
+
+test("wakes soon, but not at the same moment as everybody else", (t) => {
+  const page = inBrowser(t);
+  for (const name of ["online", "visibilitychange"]) {
+    const { chat, clock, sockets, last } = makeClient();
+    chat.connect();
+    for (let i = 0; i < 8; i++) {
+      last().end(1006);
+      if (i < 7) clock.pass(20_000);
+    }
+    const tried = sockets.length;
+    page.tell(name);
+    clock.pass(249);
+    assert.equal(sockets.length, tried);
+    clock.pass(1);
+    assert.equal(sockets.length, tried + 1, name);
+    chat.close();
+    page.tell(name);
+    assert.equal(clock.pending, 0);
+  }
+});
+
+test("an early wake does not put off an attempt that is sooner", (t) => {
+  const page = inBrowser(t);
+  const { chat, clock, sockets, last } = makeClient();
+  chat.connect();
+  last().end(1006);
+  clock.pass(100);
+  page.tell("online");
+  clock.pass(150);
+  assert.equal(sockets.length, 2);
+});
+
+test("asks the server at once after sleep or a change of network, once", (t) => {
+  const page = inBrowser(t);
+  const { chat, clock, last } = makeClient();
+  chat.connect();
+  greet(last());
+  page.tell("visibilitychange");
+  clock.pass(3_000);
+  page.tell("offline");
+  assert.equal(last().take("ping").length, 1);
+  clock.pass(1_000);
+  assert.equal(chat.state, "reconnecting");
+});
+
+test("offline it seldom tries, and hidden it does not hurry", (t) => {
+  const page = inBrowser(t, { onLine: false });
+  const { chat, clock, events, sockets, last } = makeClient();
+  chat.connect();
+  last().end(1006);
+  assert.deepEqual(delays(events), [10_000]);
+  page.tell("visibilitychange");
+  page.navigator.onLine = true;
+  page.document.visibilityState = "hidden";
+  page.tell("online");
+  clock.pass(9_999);
+  assert.equal(sockets.length, 1);
+  clock.pass(1);
+  assert.equal(sockets.length, 2);
+});
+
+test("an absurd hint to move is bounded", () => {
+  for (const [hint, waits] of [[-5, 0], ["soon", 0], [undefined, 0], [1e12, 600_000]]) {
+    const { chat, clock, events, last } = makeClient();
+    chat.connect();
+    greet(last());
+    last().say({ type: "reconnect", in_ms: hint });
+    last().end(1012);
+    assert.deepEqual(delays(events), [waits]);
+    chat.close();
+    assert.equal(clock.pending, 0);
+  }
+});
+
+test("an address that is refused by the browser is final, not a loop", async () => {
+  class WebSocket {
+    constructor() { throw new SyntaxError("not from this page"); }
+  }
+  const { chat, events } = makeClient({ WebSocket });
+  assert.equal(await outcome(chat.connect()), "closed");
+  assert.equal(events.at(-1)[1].reason, "not from this page");
+  assert.throws(() => makeClient({ user: "no name!" }), TypeError);
+});
+
+test("a listener may close, even while connecting", async () => {
+  const { chat, sockets, last } = makeClient();
+  const off = chat.on("state", () => chat.close());
+  assert.equal(await outcome(chat.connect()), "closed");
+  assert.deepEqual([chat.state, sockets.length], ["closed", 0]);
+  off();
+  chat.on("state", ({ to }) => { if (to === "connected") chat.close(); });
+  chat.connect();
+  greet(last());
+  assert.deepEqual([chat.state, last().isClosed], ["closed", true]);
+});
+
+test("a socket that does not end by itself is ended, without keeping the process", () => {
+  const waits = [];
+  const { chat, last } = makeClient({
+    setTimeout: (run, ms) => {
+      waits.push({ run, ms, unref() { this.isUnref = true; } });
+      return waits.at(-1);
+    },
+    clearTimeout: (timer) => { if (timer) timer.isCleared = true; },
+  });
+  chat.connect();
+  let ends = 0;
+  last().terminate = () => { ends++; };
+  greet(last());
+  chat.close();
+  const open = waits.filter(({ isCleared }) => !isCleared);
+  assert.deepEqual(open.map(({ isUnref }) => isUnref), [true]);
+  open[0].run();
+  assert.equal(ends, 1);
 });

@@ -99,6 +99,32 @@ test("is bounded, and can load again what it dropped", () => {
   assert.equal(room.oldest, "5-499");
 });
 
+test("reads on where the server's page ended, also when it brought nothing", () => {
+  const talk = new Conversation("user", "bob");
+  const direct = (pos) => ({ pos, ts: NOON, from: "bob", to: "ann", content: pos });
+  talk.receive(direct("9-5"), "ann");
+  assert.deepEqual([talk.earlier, talk.hasEarlier, talk.isOpened], ["9-5", true, false]);
+  talk.addHistory({ messages: [direct("9-1"), direct("9-5")], more: true }, "ann");
+  assert.deepEqual([talk.earlier, talk.isOpened], ["9-1", true]);
+  talk.addHistory({ messages: [], more: true, next: "8-2" }, "ann");
+  assert.deepEqual([talk.earlier, talk.hasEarlier], ["8-2", true]);
+  talk.addHistory({ messages: [direct("7-0")], more: false, next: "7-0" }, "ann");
+  assert.deepEqual([shown(talk), talk.hasEarlier], [["7-0", "9-1", "9-5"], false]);
+});
+
+test("a gap in a conversation closes also by a page without its messages", () => {
+  const talk = new Conversation("user", "bob");
+  const direct = (pos) => ({ pos, ts: NOON, from: "bob", to: "ann", content: pos });
+  talk.receive(direct("5-0"), "ann");
+  talk.addGap(NOON);
+  talk.receive(direct("5-90"), "ann");
+  const gap = talk.entries[1];
+  talk.fillGap(gap, { messages: [], more: true, next: "5-40" }, "ann");
+  assert.deepEqual([gap.canFill, talk.after(gap), shown(talk)[1]], [true, "5-40", "gap"]);
+  talk.fillGap(gap, { messages: [], more: true, next: "4-7" }, "ann");
+  assert.deepEqual(shown(talk), ["5-0", "5-90"]);
+});
+
 test("rows: a divider a day, the mark of what is new, heads for groups", () => {
   const room = new Conversation("room", "lobby");
   const hour = 3_600_000;

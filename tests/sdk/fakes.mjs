@@ -20,6 +20,12 @@ export class Clock {
 
   get pending() { return this.#timers.size; }
 
+  /** The machine sleeps: the clock goes on, the timers do not. */
+  freeze(ms) {
+    this.#now += ms;
+    for (const timer of this.#timers.values()) timer.at += ms;
+  }
+
   /** Lets `ms` pass; runs what becomes due, in its order. */
   pass(ms) {
     const end = this.#now + ms;

@@ -105,6 +105,18 @@ test("tells a gap, then takes the newest page even from an older generation", ()
   assert.equal(last().take("join")[0].since, "4-9");
 });
 
+test("what a failover lost and the server restored is not shown twice", () => {
+  const { events, last } = inLobby();
+  const said = (pos, id, ts) => ({ ...message(pos), content: `${id} at ${ts}`, id, ts });
+  last().say(said("5-1", "a", 1000), said("5-2", "b", 1001));
+  last().say({ type: "gap", room: "lobby", reset: true });
+  last().say(said("6-0", "b", 9000), said("6-1", "c", 9001));
+  assert.deepEqual(contents(events), ["a at 1000", "b at 1001", "c at 9001"]);
+  assert.deepEqual(gaps(events), [{ room: "lobby", reset: true }]);
+  last().say(said("6-2", "b", 9002), said("7-0", "a", 400_000)); // an id may be used again, in time
+  assert.deepEqual(contents(events).slice(3), ["b at 9002", "a at 400000"]);
+});
+
 test("a gap that was told is not asked for again when nothing followed", () => {
   const { last, reconnect } = inLobby();
   const socket = reconnect();
@@ -189,16 +201,15 @@ test("joining again takes back a leave that was not sent yet", async () => {
   const { chat, clock, last } = inLobby();
   const sent = chat.send("lobby", "hi");
   last().say({ type: "error", id: sent.id, code: "overloaded", message: "wait", retry: true });
-  const held = outcome(sent);
   const leaving = chat.leave("lobby");
   const joining = chat.join("lobby");
   assert.equal(await outcome(leaving), undefined);
-  assert.equal(await held, "not_joined");
   const [{ room, id }] = last().take("join");
   last().say({ type: "joined", room, pos: "5-0", recovered: false, id });
   assert.equal((await joining).room, "lobby");
   clock.pass(20_000);
   assert.deepEqual(last().take("leave"), []);
+  assert.deepEqual(last().take("message").map((frame) => frame.id), [sent.id, sent.id]);
 });
 
 test("history() asks with its page and resolves with the messages", async () => {
@@ -209,4 +220,106 @@ test("history() asks with its page and resolves with the messages", async () => 
   const messages = [message("4-0"), message("5-0")];
   last().say({ type: "history", room: "lobby", id, messages, more: true });
   assert.deepEqual(await reading, { room: "lobby", messages, more: true });
+});
+
+test("conversation() asks for the messages with one user, and pages on by `next`", async () => {
+  const { chat, last } = inLobby();
+  const reading = chat.conversation("bob", { before: "9-4", limit: 1 });
+  const [{ id, ...asked }] = last().take("history");
+  assert.deepEqual(asked, { type: "history", with: "bob", before: "9-4", limit: 1 });
+  const messages = [{ pos: "9-1", ts: 1, type: "direct", from: "bob", to: "ann", content: "psst" }];
+  last().say({ type: "history", with: "bob", id, messages, more: true, next: "8-7" });
+  const page = await reading;
+  assert.deepEqual(page, { with: "bob", messages, more: true, next: "8-7" });
+  chat.conversation("bob", { before: page.next });
+  assert.equal(last().take("history")[0].before, "8-7");
+});
+
+test("a conversation waits for no room, a room's history for its room", () => {
+  const { chat, last } = makeClient({ rooms: ["lobby"] });
+  chat.history("lobby");
+  chat.conversation("bob");
+  chat.connect();
+  last().say(WELCOME);
+  assert.deepEqual(last().take("history").map((frame) => frame.with), ["bob"]);
+});
+
+test("positions survive the client: the next one goes on where it was", () => {
+  const { chat, last } = inLobby();
+  last().say(message("5-1"), { ...message("9-4"), type: "direct", to: "ann", room: undefined });
+  const positions = JSON.parse(JSON.stringify(chat.positions));
+  assert.deepEqual(positions, { rooms: { lobby: "5-1" }, inbox: "9-4" });
+  chat.close();
+
+  const next = makeClient({ positions, rooms: ["lobby", "tea"] });
+  next.chat.connect();
+  assert.equal(next.last().url.searchParams.get("inbox"), "9-4");
+  next.last().say(WELCOME);
+  const asked = next.last().take("join");
+  assert.deepEqual(asked.map(({ room, since }) => [room, since]), [
+    ["lobby", "5-1"], ["tea", undefined],
+  ]);
+  next.last().say({ type: "joined", room: "lobby", pos: "5-4", recovered: true, id: asked[0].id });
+  next.last().say(message("5-1"), message("5-3"));
+  assert.deepEqual(contents(next.events), ["5-3"]);
+  assert.deepEqual(gaps(next.events), [{ room: "lobby", from: "5-1", to: "5-3" }]);
+});
+
+test("a damaged store spoils nothing, and leaving a room forgets its position", () => {
+  const positions = { rooms: { lobby: "x", tea: 7, gin: "6-1" }, inbox: "1600&room=x" };
+  const { chat, last } = makeClient({ positions, rooms: ["lobby"] });
+  chat.leave("gin");
+  for (const name of ["tea", "gin"]) chat.join(name, { since: "no position" });
+  chat.connect();
+  assert.equal(last().url.searchParams.has("inbox"), false);
+  last().say(WELCOME);
+  const asked = last().take("join").map(({ room, since }) => [room, since]);
+  assert.deepEqual(asked, [["lobby", undefined], ["tea", undefined], ["gin", undefined]]);
+  assert.deepEqual(chat.positions, { rooms: {} });
+});
+
+test("join() with a position resumes also a room that was only named before", () => {
+  const { chat, last } = makeClient({ rooms: ["lobby"] });
+  chat.join("lobby", { since: "5-1" });
+  chat.connect();
+  last().say(WELCOME);
+  assert.equal(last().take("join")[0].since, "5-1");
+});
+
+test("a generation that does not begin with its first entry has a hole", () => {
+  const { events, last } = inLobby();
+  last().say(message("5-1"), message("6-0"), message("7-2"), message("7-3"));
+  assert.deepEqual(gaps(events), [{ room: "lobby", from: "6-0", to: "7-2" }]);
+});
+
+test("the gap is told before what follows it", () => {
+  const { events, last } = inLobby();
+  last().say(message("5-1"), message("5-3"), { type: "gap", room: "lobby", reset: true });
+  last().say(message("5-9"));
+  const order = events.filter(([name]) => name !== "state").map(([name]) => name);
+  assert.deepEqual(order, ["message", "gap", "message", "gap", "message"]);
+});
+
+test("nothing of an ended membership gets into the new one", () => {
+  const { chat, events, last } = inLobby();
+  chat.leave("lobby");
+  chat.join("lobby");
+  last().say(message("5-1"), { type: "gap", room: "lobby", reset: true });
+  const [{ room, id }] = last().take("join");
+  last().say({ type: "joined", room, pos: "5-2", recovered: false, id }, message("5-3"));
+  assert.deepEqual([contents(events), gaps(events)], [["5-3"], []]);
+});
+
+test("a break between `joined` and `gap` does not lose the gap", () => {
+  const { events, last, reconnect } = inLobby();
+  last().say(message("5-1"));
+  for (let i = 0; i < 2; i++) {
+    const socket = reconnect();
+    socket.say(WELCOME);
+    const [{ room, since, id }] = socket.take("join");
+    assert.equal(since, "5-1");
+    socket.say({ type: "joined", room, pos: "7-9", recovered: false, id });
+    if (i === 1) socket.say({ type: "gap", room, reset: true }, message("7-9"));
+  }
+  assert.deepEqual([gaps(events).length, contents(events)], [1, ["5-1", "7-9"]]);
 });

@@ -44,9 +44,18 @@ static void on_reset(void *arg, const struct cn_channel_name *channel, struct cn
     record(arg, PROBE_RESET, channel, tail, (struct cn_str){NULL, 0});
 }
 
-static void on_state(void *arg, enum cn_bus_state state, const char *why)
+static void on_durability(void *arg, enum cn_durability durability, const struct cn_store *store)
 {
     struct probe *probe = arg;
+    probe->durability = durability;
+    if (store)
+        probe->store = *store;
+}
+
+static void on_state(void *arg, enum cn_bus_state state, enum cn_bus_cause cause, const char *why)
+{
+    struct probe *probe = arg;
+    probe->cause = cause;
     (void)state;
     probe->states++;
     snprintf(probe->why, sizeof(probe->why), "%s", why);
@@ -76,13 +85,18 @@ struct cn_bus_options probe_options(void)
                                    .watchdog_ms = 3000,
                                    .queue = 65536,
                                    .entry_bytes = 1 << 20,
-                                   .held_messages = 1024};
+                                   .held_messages = 1024,
+                                   .replay_ms = 10000,
+                                   .replay_bytes = 1 << 20,
+                                   .replica_wait_ms = 200,
+                                   .durability_ask_ms = 100};
 }
 
 void probe_open(struct probe *probe, struct cn_reactor *reactor,
                 const struct cn_bus_options *options)
 {
-    const struct cn_bus_events events = {probe, on_open, on_entry, on_reset, on_state, on_fatal};
+    const struct cn_bus_events events = {probe,    on_open,       on_entry, on_reset,
+                                         on_state, on_durability, on_fatal};
     const char *why = NULL;
     *probe = (struct probe){.reactor = reactor, .owns_reactor = reactor == NULL};
     if (reactor == NULL)
@@ -141,6 +155,7 @@ void probe_publish_for(struct probe *probe, const char *room, const char *user, 
     publish->channel = probe_room(room);
     snprintf(publish->user, sizeof(publish->user), "%s", user);
     snprintf(publish->id, sizeof(publish->id), "%s", id);
+    publish->has_id = true;
     publish->deadline_ms = cn_clock_ms() + ms;
     publish->done = on_published;
     publish->arg = answer;

@@ -42,6 +42,9 @@ struct probe {
     size_t count, cap;
     size_t states; // on_state calls
     char why[256]; // of the last one
+    enum cn_bus_cause cause;
+    enum cn_durability durability; // as last told
+    struct cn_store store;
     size_t fatals;
     char fatal_why[256];
     bool ignores_entries; // counts them only

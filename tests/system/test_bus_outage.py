@@ -128,7 +128,7 @@ def test_an_empty_redis_after_a_restart_is_a_gap_and_a_new_generation(pair, redi
     ann.publish("later", room)
     assert bob.expect("message", content="later")["pos"].split("-")[0] == new.split("-")[0]
     bob.send({"type": "history", "room": room, "id": "h"})
-    assert [entry["content"] for entry in bob.expect("history", id="h")["messages"]] == ["after", "later"]
+    assert [entry["content"] for entry in bob.expect("history", id="h")["messages"]] == ["before", "after", "later"]
 
 
 def _try_publish(session, room):
@@ -259,7 +259,7 @@ def test_a_full_redis_refuses_and_recovers(start, connect, room):
     ann.publish("before", room)
     redis.command("CONFIG", "SET", "maxmemory", "1")
     error = ann.expect("error", id=ann.say("full", room))
-    assert (error["code"], error["retry"]) == ("refused", True)
+    assert (error["code"], error["retry"]) == ("store_full", True)
     redis.command("CONFIG", "SET", "maxmemory", "0")
     ann.publish("after", room)
     assert [f["content"] for f in ann.collect("message", 2)] == ["before", "after"]
@@ -371,3 +371,67 @@ def test_an_invalid_redis_url_ends_the_node_with_78(url):
 def test_the_harness_reports_redis_errors(redis):
     with pytest.raises(RedisError):
         redis.command("NO-SUCH-COMMAND")
+
+
+def test_a_redis_busy_with_a_script_is_waited_for(start, connect, room):
+    """BUSY comes for as long as the script runs; the publish is stored as soon as it was killed, within its deadline."""
+    redis = start.redis("--busy-reply-threshold", "10")
+    node = start.node(redis=redis, publish_deadline=int(DEADLINE * 1000)).wait_ready()
+    ann = connect(node, room=room)
+    looping = threading.Thread(target=_loop_in_redis, args=(redis,))
+    looping.start()
+    eventually(lambda: _is_busy(redis), what="Redis says BUSY")
+    mark = ann.say("patience", room)
+    eventually(lambda: node.metric("chatnode_bus_downs_total", 'cause="busy"') > 0, what="the node noticed")
+    redis.command("SCRIPT", "KILL")
+    looping.join()
+    assert ann.expect("ack", id=mark)["dup"] is False
+
+
+def _loop_in_redis(redis):
+    with pytest.raises(RedisError):
+        redis.command("EVAL", "while true do end", "0")
+
+
+def _is_busy(redis):
+    try:
+        redis.command("PING")
+    except RedisError as error:
+        return "BUSY" in str(error)
+    return False
+
+
+def test_durability_is_told_and_kept(start, redis, connect, room):
+    node = start.node(redis=redis, require_durability="disk")
+    assert eventually(lambda: node.internal("/readyz").json()["checks"]["bus"] == "up")
+    assert node.internal("/readyz").json()["checks"]["durable"] is False
+    ann = connect(node, room=room)
+    assert ann.welcome["durability"] == "memory"
+    error = ann.expect("error", id=ann.say("on paper?", room))
+    assert (error["code"], error["retry"]) == ("not_durable", True)
+    redis.command("CONFIG", "SET", "appendonly", "yes")
+    node.wait_ready(DEADLINE * 2)
+    assert ann.publish("on paper", room)["dup"] is False
+    assert connect(node, room=room).welcome["durability"] == "disk"
+    assert node.metric("chatnode_bus_durability") == 2
+
+
+def test_the_bus_in_memory_cannot_be_durable():
+    answer = subprocess.run([CHATNODE, "--require-durability", "disk", "--listen", "127.0.0.1:0"],
+                            capture_output=True, text=True, check=False, timeout=DEADLINE)
+    assert answer.returncode == 78
+    assert "require-durability needs redis-url" in answer.stderr
+
+
+def test_what_a_restart_lost_is_restored_to_the_room(start, redis, connect, room):
+    """An empty Redis after a restart gets the acked messages again; members are told of the gap and see them once more."""
+    node = start.node(redis=redis).wait_ready()
+    ann, bob = connect(node, room=room), connect(node, room=room)
+    for text in ("one", "two"):
+        ann.publish(text, room)
+        bob.expect("message", content=text)
+    redis.restart()
+    assert bob.expect("gap")["room"] == room
+    assert [bob.expect("message")["content"] for _ in range(2)] == ["one", "two"]
+    eventually(lambda: node.metric("chatnode_bus_replayed_total", "restored") == 2)
+    assert node.metric("chatnode_bus_failovers_total") == 1

@@ -27,7 +27,10 @@ def test_all_nodes_show_the_same_order(cluster, connect, room):
 
 
 def test_durability_is_named(cluster, connect):
-    assert connect(cluster[0]).welcome["durability"] == "redis"
+    assert connect(cluster[0]).welcome["durability"] == "memory"
+    info = cluster[0].get("/info").json()
+    assert (info["bus"], info["durability"], info["evicts"]) == ("redis", "memory", False)
+    assert info["promise"]
 
 
 def test_rooms_do_not_mix(cluster, connect):

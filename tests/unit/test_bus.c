@@ -32,10 +32,18 @@ static void on_entry(void *arg, const struct cn_channel_name *channel, struct cn
     (void)text;
 }
 
-static void on_state(void *arg, enum cn_bus_state state, const char *why)
+static void on_durability(void *arg, enum cn_durability durability, const struct cn_store *store)
+{
+    (void)arg;
+    assert_int_equal(durability, CN_DURABILITY_MEMORY);
+    assert_null(store);
+}
+
+static void on_state(void *arg, enum cn_bus_state state, enum cn_bus_cause cause, const char *why)
 {
     (void)arg;
     (void)state;
+    (void)cause;
     assert_non_null(why);
 }
 
@@ -66,8 +74,8 @@ struct bench {
 
 static enum cn_err make(struct bench *bench, const struct cn_bus_options *options, const char **why)
 {
-    const struct cn_bus_events events = {&bench->opens, on_open,  on_entry,
-                                         on_open,       on_state, on_fatal};
+    const struct cn_bus_events events = {&bench->opens, on_open,       on_entry, on_open,
+                                         on_state,      on_durability, on_fatal};
     *bench = (struct bench){0};
     assert_int_equal(cn_reactor_new(&bench->reactor, on_wake, NULL), CN_OK);
     return cn_bus_new(bench->reactor, options, &events, &bench->bus, why);

@@ -31,22 +31,47 @@ static void check_outcome(const char *bytes, enum cn_redis_outcome wanted)
 static void test_errors_are_mapped(void **state)
 {
     (void)state;
+    static const struct {
+        const char *bytes;
+        enum cn_redis_outcome outcome;
+        enum cn_err err;
+        enum cn_bus_cause cause;
+    } rows[] = {
+#define REFUSED(bytes, err, cause) {bytes, CN_REDIS_REFUSED, CN_##err, CN_CAUSE_##cause}
+#define RETRIED(bytes, cause)                                                                      \
+    {                                                                                              \
+        bytes, CN_REDIS_RETRY, CN_UNAVAILABLE, CN_CAUSE_##cause                                    \
+    }
+        REFUSED("-OOM command not allowed\r\n", NOSPACE, STRANGE),
+        REFUSED("-NOREPLICAS Not enough good replicas to write.\r\n", NOTDURABLE, STRANGE),
+        REFUSED("-MISCONF Redis is configured to save RDB snapshots\r\n", REFUSED, STRANGE),
+        REFUSED("-WRONGTYPE Operation against a key\r\n", REFUSED, STRANGE),
+        REFUSED("-NOPERM this user has no permissions\r\n", REFUSED, AUTH),
+        REFUSED("-ERR AUTH <password> called without any\r\n", REFUSED, AUTH),
+        REFUSED("-ERR something\r\n", REFUSED, STRANGE),
+        REFUSED("-O\r\n", REFUSED, STRANGE),
+        RETRIED("-READONLY You can't write against a read only replica.\r\n", REPLICA),
+        RETRIED("-MASTERDOWN Link with MASTER is down\r\n", REPLICA),
+        RETRIED("-UNBLOCKED force unblock from blocking operation\r\n", REPLICA),
+        RETRIED("-LOADING Redis is loading\r\n", BUSY),
+        RETRIED("-BUSY Redis is busy running a script.\r\n", BUSY),
+        RETRIED("-ERR max number of clients reached\r\n", BUSY),
+        RETRIED("-NOAUTH Authentication required.\r\n", AUTH),
+        RETRIED("-WRONGPASS invalid username-password pair\r\n", AUTH),
+#undef REFUSED
+#undef RETRIED
+        {"-NOSCRIPT No matching script.\r\n", CN_REDIS_NOSCRIPT, CN_UNAVAILABLE, CN_CAUSE_STARTING},
+    };
     assert_int_equal(cn_redis_reply_outcome(NULL), CN_REDIS_LOST);
     check_outcome("+OK\r\n", CN_REDIS_DONE);
     check_outcome("*0\r\n", CN_REDIS_DONE);
-    check_outcome("-OOM command not allowed\r\n", CN_REDIS_REFUSED);
-    check_outcome("-NOREPLICAS Not enough good replicas to write.\r\n", CN_REDIS_REFUSED);
-    check_outcome("-MISCONF Redis is configured to save RDB snapshots\r\n", CN_REDIS_REFUSED);
-    check_outcome("-WRONGTYPE Operation against a key\r\n", CN_REDIS_REFUSED);
-    check_outcome("-NOPERM this user has no permissions\r\n", CN_REDIS_REFUSED);
-    check_outcome("-ERR something\r\n", CN_REDIS_REFUSED);
-    check_outcome("-O\r\n", CN_REDIS_REFUSED);
-    check_outcome("-READONLY You can't write against a read only replica.\r\n", CN_REDIS_READONLY);
-    check_outcome("-NOSCRIPT No matching script.\r\n", CN_REDIS_NOSCRIPT);
-    check_outcome("-LOADING Redis is loading\r\n", CN_REDIS_RETRY);
-    check_outcome("-MASTERDOWN Link with MASTER is down\r\n", CN_REDIS_RETRY);
-    check_outcome("-BUSY Redis is busy running a script.\r\n", CN_REDIS_RETRY);
-    check_outcome("-NOAUTH Authentication required.\r\n", CN_REDIS_RETRY);
+    for (size_t i = 0; i < CN_COUNT(rows); i++) {
+        redisReply *reply = reply_of(rows[i].bytes);
+        assert_int_equal(cn_redis_reply_outcome(reply), rows[i].outcome);
+        assert_int_equal(cn_redis_reply_refusal(reply), rows[i].err);
+        assert_int_equal(cn_redis_reply_cause(reply), rows[i].cause);
+        freeReplyObject(reply);
+    }
 }
 
 static enum cn_err published(const char *bytes, struct cn_published *out)

@@ -64,11 +64,44 @@ export interface Ack {
   dup: boolean;
 }
 
-export interface History {
-  room: string;
-  messages: Message[];
+/** A page of a log, oldest first. */
+export interface Page<Entry> {
+  messages: Entry[];
   /** True if the log goes on in the direction of reading. */
   more: boolean;
+  /** With `more`: what to give as `before` (or `after`) to read on. */
+  next?: Position;
+}
+
+export interface History extends Page<Message> {
+  room: string;
+}
+
+/** The directed messages between the user and another one. */
+export interface Conversation extends Page<Direct> {
+  with: string;
+}
+
+/** Which page: the newest one, or what is before or after a position. */
+export interface PageOptions {
+  before?: Position;
+  after?: Position;
+  limit?: number;
+}
+
+export interface SendOptions {
+  /**
+   * The message's id, 1 to 64 of `A-Z a-z 0-9 _ -`; made up if not given. Within some minutes of
+   * its first sending it may be sent again, by another client of the same user too, and is stored
+   * once.
+   */
+  id?: string;
+}
+
+/** How far the channels were read. Belongs to one user on one chat system. */
+export interface Positions {
+  rooms: Record<string, Position>;
+  inbox?: Position;
 }
 
 export interface Welcome {
@@ -79,6 +112,10 @@ export interface Welcome {
   version: string;
   ping_ms: number;
   limits?: { max_message_bytes?: number; max_rooms?: number; max_in_flight?: number };
+  /**
+   * What an ack means: the message is in the node's "memory", on the store's "disk", there without
+   * delay ("disk-always"), on several machines ("replicated"), or nobody knows ("unknown").
+   */
   durability?: string;
 }
 
@@ -109,6 +146,14 @@ export interface Options {
   WebSocket?: new (url: string) => SocketLike;
   /** How many requests may wait for their answer; more are rejected with "outbox_full". 256. */
   outbox?: number;
+  /**
+   * How many messages to one room or user may be under way at once. 1 keeps their order whatever
+   * happens. More is faster over a slow link, but a message that the server wants to have again
+   * later is then overtaken by those behind it.
+   */
+  window?: number;
+  /** Where an earlier client of this user was: its `positions`. */
+  positions?: Positions;
   /** For tests: chance in [0, 1), the clock in milliseconds, timers. */
   random?: () => number;
   now?: () => number;
@@ -121,7 +166,10 @@ export type Sent<T> = Promise<T> & { readonly id: string };
 
 export class ChatnodeError extends Error {
   constructor(code: string, message: string, retry?: boolean);
-  /** The server's, or "closed", "outbox_full", "too_big", "unconfirmed", "bad_frame". */
+  /**
+   * The server's, or "closed", "outbox_full", "too_big", "unconfirmed", "bad_frame"; "bad_id" and
+   * "bad_request" also for what was not sent because the server would refuse it.
+   */
   readonly code: string;
   readonly retry: boolean;
 }
@@ -134,17 +182,17 @@ export class Chatnode {
   readonly node: string | undefined;
   readonly rooms: string[];
   readonly welcome: Welcome | null;
+  /** For the `positions` of a later client, after a reload for example. */
+  readonly positions: Positions;
   on<E extends keyof Events>(event: E, listener: (value: Events[E]) => void): () => void;
   connect(): Promise<void>;
   close(): void;
   join(room: string, options?: { since?: Position | null }): Promise<Joined>;
   leave(room: string): Promise<void>;
-  send(room: string, content: Json): Sent<Ack>;
-  direct(to: string, content: Json): Sent<Ack>;
-  history(
-    room: string,
-    page?: { before?: Position; after?: Position; limit?: number },
-  ): Sent<History>;
+  send(room: string, content: Json, options?: SendOptions): Sent<Ack>;
+  direct(to: string, content: Json, options?: SendOptions): Sent<Ack>;
+  history(room: string, page?: PageOptions): Sent<History>;
+  conversation(user: string, page?: PageOptions): Sent<Conversation>;
 }
 
 /** Close codes of the server, by name. */

@@ -16,14 +16,23 @@ export const CLOSE = Object.freeze({
 });
 
 const FINAL_RFC_CODES = new Set([1002, 1003, 1007, 1008, 1009, 1010]);
-const BACKOFF_MIN_MS = 500;
+const BACKOFF_MIN_MS = 500; // the widest first wait; each further one is twice as wide
 const BACKOFF_MAX_MS = 20_000;
+const MOVE_MAX_MS = 600_000; // the longest drain that a server can be set to
+const TIMER_MAX_MS = 2 ** 31 - 1; // a longer timer would run at once
 const STABLE_MS = 30_000; // a connection that lived so long starts the back-off anew
 const WELCOME_MS = 10_000; // from dialling to `welcome`
 const PROBE_MS = 4_000; // a ping is answered within this time, or the connection is dead
 const UNCONFIRMED_MS = 240_000; // below the server's memory of ids: no retry may come after that
+const SAME_ID_MS = 300_000; // the server stores an id once within this time
 const KNOWN_MAX = 1_024; // positions remembered of a channel
 const IN_FLIGHT_MAX = 32;
+const CLOSING_MS = 2_000; // for the server to confirm a close, where the socket would wait longer
+const NAME = /^[A-Za-z0-9_.:-]{1,64}$/;
+const ID = /^[A-Za-z0-9_-]{1,64}$/;
+const POSITION = /^\d{1,20}-\d{1,20}$/;
+const LEVELS_MAX = 16; // of one frame, itself counted
+const VALUES_MAX = 4_096;
 
 /** True if the server does not want the client back unchanged. */
 export function isFinal(code) {
@@ -42,14 +51,23 @@ function compareDigits(a, b) {
   return a.length - b.length || (a < b ? -1 : Number(a > b));
 }
 
-// True if entries lie between two positions for sure: `seq` has no holes within a generation.
+// True if entries lie between two positions for sure: a generation's `seq` is 0, 1, 2, ...
 function hasHole(last, next) {
   const [lastGen, lastSeq] = last.split("-");
   const [nextGen, nextSeq] = next.split("-");
-  return lastGen === nextGen && BigInt(nextSeq) !== BigInt(lastSeq) + 1n;
+  return BigInt(nextSeq) !== (lastGen === nextGen ? BigInt(lastSeq) + 1n : 0n);
 }
 
-/** A request that failed; `code` is the server's, or "closed", "outbox_full", "unconfirmed". */
+function forgetOldest(known) {
+  if (known.size > KNOWN_MAX) known.delete(known.keys().next().value);
+}
+
+// A position from outside; what is none (a damaged store) must not spoil the connection.
+function positionOr(pos, fallback) {
+  return typeof pos === "string" && POSITION.test(pos) ? pos : fallback;
+}
+
+/** A request that failed; `code` is the server's or one of this file's: see chatnode.d.ts. */
 export class ChatnodeError extends Error {
   constructor(code, message, retry = false) {
     super(message);
@@ -65,13 +83,17 @@ class Cursor {
   #last = null; // what is at or before it is known; null after a reset
   #tail = null; // the newest position as told by a `joined` that could not resume
   #known = new Set();
+  #stored = new Map(); // by sender and id: {gen, ts}
 
   // The server's `joined`: what follows depends on what was asked for.
   joined({ pos, recovered }, asked, historyFollows) {
-    if (asked !== null && !recovered) {
+    this.#tail = null;
+    if (asked !== null && recovered) {
+      this.#last = asked;
+    } else if (asked !== null) {
       this.#last = null;
       this.#tail = pos;
-    } else if (asked === null && (!historyFollows || pos === "0-0")) {
+    } else if (!historyFollows || pos === "0-0") {
       this.resume = this.#last = pos;
     }
   }
@@ -84,13 +106,22 @@ class Cursor {
   }
 
   // Takes the next entry: null if it is known, else {from} which is set if some are missing before.
-  take(pos) {
+  take({ pos, ts, from, id }) {
     const last = this.#last;
     if (this.#known.has(pos) || (last !== null && comparePositions(pos, last) <= 0)) return null;
     this.#known.add(pos);
-    if (this.#known.size > KNOWN_MAX) this.#known.delete(this.#known.values().next().value);
+    forgetOldest(this.#known);
     this.#last = this.resume = pos;
+    if (id !== undefined && this.#isRestored(`${from} ${id}`, pos.split("-")[0], ts)) return null;
     return { from: last !== null && hasHole(last, pos) ? last : null };
+  }
+
+  // What a failover had lost is stored again, under its id but in a new generation.
+  #isRestored(key, gen, ts) {
+    const before = this.#stored.get(key);
+    this.#stored.set(key, { gen, ts });
+    forgetOldest(this.#stored);
+    return before !== undefined && before.gen !== gen && Math.abs(ts - before.ts) < SAME_ID_MS;
   }
 }
 
@@ -118,6 +149,7 @@ export class Chatnode {
   #state = "idle";
   #listeners = new Map();
   #rooms = new Map();
+  #saved; // positions of an earlier life, by room, for rooms that were not joined yet
   #inbox = new Cursor();
   #inboxAsked = null;
   #requests = new Map(); // by id, in the order of sending
@@ -125,6 +157,7 @@ export class Chatnode {
   #welcome = null;
   #timers = new Map(); // by purpose: each has at most one
   #attempts = 0; // connections tried since the last stable one
+  #dialAt = 0; // when the next connection is tried
   #retries = 0; // `error` with retry:true since the last success
   #connectedAt = 0;
   #moveAt = null; // when the server wants us to go elsewhere
@@ -139,6 +172,7 @@ export class Chatnode {
   constructor(url, options = {}) {
     this.#url = new URL(url, globalThis.location?.href);
     this.#url.protocol = this.#url.protocol.replace("http", "ws");
+    this.#url.hash = "";
     this.#options = {
       WebSocket: globalThis.WebSocket,
       random: Math.random,
@@ -146,10 +180,16 @@ export class Chatnode {
       setTimeout: globalThis.setTimeout,
       clearTimeout: globalThis.clearTimeout,
       outbox: 256,
-      ...options,
+      window: 1,
+      ...Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)),
     };
-    if (!this.#options.WebSocket) throw new TypeError("no WebSocket here: give options.WebSocket");
-    for (const name of options.rooms ?? []) this.#rooms.set(name, new Room(name, null));
+    const { WebSocket, user, positions } = this.#options;
+    if (!WebSocket) throw new TypeError("no WebSocket here: give options.WebSocket");
+    // The server would refuse the handshake, which looks like a server that is away.
+    if (user !== undefined && !NAME.test(user)) throw new TypeError(`no user's name: ${user}`);
+    this.#saved = new Map(Object.entries(positions?.rooms ?? {}));
+    this.#inbox.resume = positionOr(positions?.inbox, null);
+    for (const name of options.rooms ?? []) this.#openRoom(name);
   }
 
   get state() { return this.#state; }
@@ -158,6 +198,15 @@ export class Chatnode {
   get rooms() { return [...this.#rooms.keys()]; }
   /** The server's last `welcome`. */
   get welcome() { return this.#welcome; }
+
+  /** How far each room and the inbox were read: for `options.positions` of a later client. */
+  get positions() {
+    const rooms = [...this.#rooms.values()].filter(({ cursor }) => cursor.resume !== null);
+    return {
+      rooms: Object.fromEntries(rooms.map(({ name, cursor }) => [name, cursor.resume])),
+      ...(this.#inbox.resume !== null && { inbox: this.#inbox.resume }),
+    };
+  }
 
   /** Calls `listener` for each such event; returns the function that ends it. */
   on(event, listener) {
@@ -174,8 +223,9 @@ export class Chatnode {
       this.#opening.promise.catch(() => {}); // `state` says it too: nobody has to look here
       this.#observeBrowser(true);
     }
+    const { promise } = this.#opening;
     if (this.#state !== "connecting") this.#dial();
-    return this.#opening.promise;
+    return promise;
   }
 
   /** Leaves for good. What was not confirmed is rejected; connect() begins anew. */
@@ -187,8 +237,8 @@ export class Chatnode {
   join(name, { since = null } = {}) {
     if (this.#state === "closed") return Promise.reject(closedError());
     this.#withdrawLeave(name);
-    const room = this.#rooms.get(name) ?? new Room(name, since);
-    this.#rooms.set(name, room);
+    const room = this.#rooms.get(name) ?? this.#openRoom(name);
+    if (room.request === null) room.cursor.resume ??= positionOr(since, null);
     if (room.isJoined) {
       return Promise.resolve({ room: name, pos: room.cursor.resume, recovered: true });
     }
@@ -198,15 +248,13 @@ export class Chatnode {
     return waiter.promise;
   }
 
-  /** Leaves a room; messages still waiting for it are rejected. */
+  /** Leaves a room, after the messages that were sent to it before, or at once when not in it. */
   leave(name) {
     const room = this.#rooms.get(name);
     this.#rooms.delete(name);
-    const error = new ChatnodeError("not_joined", `left ${name}`);
-    room?.settle("reject", error);
-    for (const request of this.#requests.values()) {
-      if (request.gate === name && !request.inFlight) this.#settle(request, "reject", error);
-    }
+    this.#saved.delete(name);
+    room?.settle("reject", leftError(name));
+    if (room && !room.isJoined) this.#rejectWaiting(name, leftError(name));
     if (!room || this.#state !== "connected") return Promise.resolve();
     return this.#request({ type: "leave", room: name }).then(() => {}, (problem) => {
       if (problem.code !== "not_joined") throw problem; // a join that failed needs no leave
@@ -214,73 +262,117 @@ export class Chatnode {
   }
 
   /** Sends to a room. Resolves with {pos, ts, dup} when the message is stored. */
-  send(room, content) {
-    return this.#request({ type: "message", room, content });
+  send(room, content, { id } = {}) {
+    return this.#request({ type: "message", room, content, id });
   }
 
   /** Sends to a user's inbox, on whatever node that user is, or for later. As send(). */
-  direct(to, content) {
-    return this.#request({ type: "direct", to, content });
+  direct(to, content, { id } = {}) {
+    return this.#request({ type: "direct", to, content, id });
   }
 
-  /** Reads a page of a room's log: {messages, more}, oldest first; by default the newest page. */
+  /** Reads a page of a room's log, oldest first; by default the newest page. */
   history(room, { before, after, limit } = {}) {
     return this.#request({ type: "history", room, before, after, limit });
   }
 
+  /** Reads a page of the directed messages between you and one user. As history(). */
+  conversation(user, { before, after, limit } = {}) {
+    return this.#request({ type: "history", with: user, before, after, limit });
+  }
+
   // ---- requests ----
 
-  #request(frame) {
-    const id = frame.id = makeId();
-    const text = JSON.stringify(frame);
-    const refusal = this.#refuse(text);
-    if (refusal) return withId(Promise.reject(refusal), id);
-    const { type, room: gate } = frame;
-    const request = { id, type, text, gate, inFlight: false, ...deferred() };
-    this.#requests.set(id, request);
+  #request({ id = makeId(), ...rest }) {
+    const { type, room: gate, to } = rest;
+    const request = { id, type, gate, inFlight: false, sentAt: null, ...deferred() };
+    // What has to keep its order: a room's messages and its `leave`, the messages to one user.
+    if (type !== "history") request.channel = to === undefined ? `room ${gate}` : `user ${to}`;
+    try {
+      request.text = encode({ ...rest, id });
+      request.bytes = new TextEncoder().encode(request.text).length;
+      this.#refuse(request);
+      this.#requests.set(id, request);
+    } catch (error) {
+      request.reject(error);
+    }
     this.#flush();
     return withId(request.promise, id);
   }
 
-  #refuse(text) {
-    const max = this.#welcome?.limits?.max_message_bytes ?? Infinity;
-    if (this.#state === "closed") return closedError();
-    if (this.#requests.size >= this.#options.outbox) {
-      return new ChatnodeError("outbox_full", "too many requests wait for the server", true);
+  #refuse({ id, type, bytes }) {
+    if (this.#state === "closed") throw closedError();
+    if (!ID.test(id)) throw new ChatnodeError("bad_id", "an id is 1 to 64 of A-Z a-z 0-9 _ -");
+    if (this.#requests.has(id)) throw new ChatnodeError("bad_id", "this id is waiting already");
+    // One `leave` a room at most, and the server would go on sending to us.
+    if (type !== "leave" && this.#requests.size >= this.#options.outbox) {
+      throw new ChatnodeError("outbox_full", "too many requests wait for the server", true);
     }
-    if (new TextEncoder().encode(text).length > max) {
-      return new ChatnodeError("too_big", `more than ${max} bytes`);
-    }
-    return null;
+    if (bytes > this.#maxBytes) throw this.#tooBig();
   }
 
-  // Sends what waits, in its order. A room's requests wait until the room is joined.
+  get #maxBytes() { return this.#welcome?.limits?.max_message_bytes ?? Infinity; }
+
+  #tooBig() {
+    return new ChatnodeError("too_big", `more than ${this.#maxBytes} bytes`);
+  }
+
+  // Sends what waits, in its order, as far as `window` and the server's limit allow. A room's
+  // requests wait until the room is joined.
   #flush() {
     if (this.#state !== "connected" || this.#timers.has("retry")) return;
-    const max = Math.min(this.#welcome.limits?.max_in_flight ?? IN_FLIGHT_MAX, IN_FLIGHT_MAX);
-    let inFlight = 0;
-    for (const request of this.#requests.values()) {
-      if (request.inFlight) inFlight++;
+    let free = Math.min(this.#welcome.limits?.max_in_flight ?? IN_FLIGHT_MAX, IN_FLIGHT_MAX);
+    const under = new Map(); // how many are under way, by channel
+    for (const request of [...this.#requests.values()]) {
+      const { channel, gate, type, inFlight } = request;
+      const before = under.get(channel) ?? 0;
+      const most = type === "leave" ? 1 : Math.max(this.#options.window, 1);
+      const isShut = this.#rooms.get(gate)?.isJoined === false;
+      if (!inFlight) {
+        if (free <= 0 || isShut || (channel && before >= most)) {
+          under.set(channel, Infinity); // what comes after it must not overtake it
+          continue;
+        }
+        if (!this.#transmit(request)) continue;
+      }
+      free--;
+      under.set(channel, before + 1);
     }
-    for (const request of this.#requests.values()) {
-      if (inFlight >= max) return;
-      const room = this.#rooms.get(request.gate);
-      if (request.inFlight || (room && !room.isJoined)) continue;
+  }
+
+  // False if it must not be sent any more.
+  #transmit(request) {
+    const now = this.#options.now();
+    // A machine that slept has late timers; by the clock the server may have forgotten the id.
+    if (request.sentAt !== null && now - request.sentAt >= UNCONFIRMED_MS) {
+      this.#settle(request, "reject", unconfirmedError());
+    } else if (request.bytes > this.#maxBytes) { // not known when it was asked for
+      this.#settle(request, "reject", this.#tooBig());
+    } else {
       request.inFlight = true;
-      inFlight++;
+      request.sentAt ??= now;
       request.timer ??= this.#later(UNCONFIRMED_MS, () => this.#giveUp(request));
       this.#socket.send(request.text);
     }
+    return request.inFlight;
   }
 
   #giveUp(request) {
-    const text = "no answer in time: it may or may not have been stored";
-    this.#settle(request, "reject", new ChatnodeError("unconfirmed", text));
+    this.#settle(request, "reject", unconfirmedError());
+    this.#flush();
+  }
+
+  // Ends what waits for a room that will not be joined.
+  #rejectWaiting(room, error) {
+    for (const request of [...this.#requests.values()]) {
+      if (request.gate !== room || request.type === "leave" || request.inFlight) continue;
+      this.#settle(request, "reject", request.sentAt === null ? error : unconfirmedError());
+    }
   }
 
   // A `leave` that was not sent yet must not overtake a new `join`.
   #withdrawLeave(room) {
-    for (const request of this.#requests.values()) {
+    for (const request of [...this.#requests.values()]) {
       if (request.type !== "leave" || request.gate !== room || request.inFlight) continue;
       this.#settle(request, "resolve");
     }
@@ -289,6 +381,7 @@ export class Chatnode {
   #settle(request, how, value) {
     this.#cancel(request.timer);
     this.#requests.delete(request.id);
+    request.inFlight = false;
     request[how](value);
   }
 
@@ -310,7 +403,13 @@ export class Chatnode {
     this.#inboxAsked = this.#inbox.resume;
     if (this.#inboxAsked !== null) url.searchParams.set("inbox", this.#inboxAsked);
     this.#enter("connecting");
-    const socket = this.#socket = new this.#options.WebSocket(url.href);
+    if (this.#state !== "connecting" || this.#socket) return; // a listener changed its mind
+    let socket;
+    try {
+      socket = this.#socket = new this.#options.WebSocket(url.href);
+    } catch (error) {
+      return this.#finish(1006, error.message); // no address, or one that the page may not use
+    }
     socket.onmessage = ({ data }) => this.#hear(data);
     socket.onclose = ({ code, reason }) => this.#lose(code, reason);
     socket.onerror = () => {}; // a close event follows
@@ -322,21 +421,27 @@ export class Chatnode {
     if (isFinal(code)) return this.#finish(code, reason);
     const now = this.#options.now();
     if (this.#connectedAt && now - this.#connectedAt >= STABLE_MS) this.#attempts = 0;
-    let retryInMs = this.#backOff(this.#attempts++);
+    let retryInMs = this.#backOff(isOffline() ? Infinity : this.#attempts);
+    this.#attempts++;
     if (this.#moveAt !== null) {
       retryInMs = Math.max(0, this.#moveAt - now);
       this.#attempts = 0;
     }
     this.#moveAt = null;
     this.#connectedAt = 0;
-    this.#start("dial", retryInMs, () => this.#dial());
+    this.#dialIn(retryInMs);
     this.#enter("reconnecting", { code, reason, retryInMs });
+  }
+
+  #dialIn(ms) {
+    this.#dialAt = this.#options.now() + ms;
+    this.#start("dial", ms, () => this.#dial());
   }
 
   #finish(code, reason) {
     this.#hangUp();
     this.#stop("dial");
-    this.#attempts = this.#connectedAt = 0;
+    this.#attempts = this.#retries = this.#connectedAt = 0;
     this.#moveAt = null;
     this.#observeBrowser(false);
     const error = new ChatnodeError("closed", reason || `closed with code ${code}`);
@@ -349,26 +454,35 @@ export class Chatnode {
 
   // Forgets the socket without waiting for its close: a dead network would never confirm it.
   #hangUp() {
-    for (const purpose of ["watch", "retry", "move"]) this.#stop(purpose);
+    for (const purpose of ["watch", "probe", "retry", "move"]) this.#stop(purpose);
     const socket = this.#socket;
     if (!socket) return;
     this.#socket = null;
     socket.onmessage = socket.onclose = null;
     socket.close();
+    // The `ws` package would keep a process alive for 30 s.
+    if (socket.terminate) this.#later(CLOSING_MS, () => socket.terminate()).unref?.();
     for (const room of this.#rooms.values()) {
       room.isJoined = false;
       room.request = null;
     }
+    for (const request of this.#requests.values()) request.inFlight = false;
     for (const request of [...this.#requests.values()]) {
-      request.inFlight = false;
-      if (request.type === "leave") this.#settle(request, "resolve"); // the session is gone
+      if (request.type === "leave") this.#endLeave(request);
     }
   }
 
-  // Full jitter above a floor: 0.5 s to 20 s, wider with each attempt.
+  // The session is gone, and with it the membership; so is the way for what was to go before.
+  #endLeave(request) {
+    this.#settle(request, "resolve");
+    if (!this.#rooms.has(request.gate)) this.#rejectWaiting(request.gate, leftError(request.gate));
+  }
+
+  // Full jitter: anything up to a bound that doubles with each attempt. However many lose their
+  // connection at once, they come back spread.
   #backOff(attempt) {
-    const width = Math.min(BACKOFF_MIN_MS * 2 ** attempt, BACKOFF_MAX_MS - BACKOFF_MIN_MS);
-    return Math.round(BACKOFF_MIN_MS + this.#options.random() * width);
+    const most = Math.min(BACKOFF_MIN_MS * 2 ** attempt, BACKOFF_MAX_MS);
+    return Math.round(this.#options.random() * most);
   }
 
   #enter(to, details = {}) {
@@ -388,23 +502,26 @@ export class Chatnode {
   }
 
   #probe() {
+    if (this.#timers.has("probe")) return;
     const heard = this.#heard;
     this.#socket.send('{"type":"ping"}');
-    this.#start("watch", PROBE_MS, () => {
+    this.#start("probe", PROBE_MS, () => {
       if (this.#heard === heard) this.#lose(1006, "the server is silent");
       else this.#watch();
     });
   }
 
+  // The machine slept, or its network changed. Many may wake at once, so even this is spread.
   #onWake = () => {
-    if (globalThis.document?.visibilityState === "hidden") return;
-    if (this.#state === "reconnecting") this.#dial();
-    else if (this.#state === "connected") this.#probe();
+    if (this.#state === "connected") return this.#probe();
+    if (this.#state !== "reconnecting" || isOffline() || isHidden()) return;
+    const soon = this.#backOff(0);
+    if (this.#options.now() + soon < this.#dialAt) this.#dialIn(soon);
   };
 
   #observeBrowser(on) {
     const change = on ? "addEventListener" : "removeEventListener";
-    globalThis[change]?.("online", this.#onWake);
+    for (const event of ["online", "offline"]) globalThis[change]?.(event, this.#onWake);
     globalThis.document?.[change]("visibilitychange", this.#onWake);
   }
 
@@ -419,14 +536,14 @@ export class Chatnode {
     } catch {
       return this.#emit("error", new ChatnodeError("bad_frame", "the server's frame is not JSON"));
     }
-    if (frame?.type === "welcome") this.#onWelcome(frame);
+    if (frame?.type === "welcome" && this.#state === "connecting") this.#onWelcome(frame);
     else if (this.#state === "connected") this.#handle(frame);
   }
 
   #handle(frame) {
     switch (frame?.type) {
       case "joined": return this.#onJoined(frame);
-      case "message": return this.#onEntry(frame, this.#rooms.get(frame.room)?.cursor);
+      case "message": return this.#onEntry(frame, this.#cursorOf(frame));
       case "direct": return this.#onEntry(frame, this.#inbox);
       case "ack":
       case "left":
@@ -451,6 +568,13 @@ export class Chatnode {
     this.#flush();
   }
 
+  #openRoom(name) {
+    const room = new Room(name, positionOr(this.#saved.get(name), null));
+    this.#saved.delete(name);
+    this.#rooms.set(name, room);
+    return room;
+  }
+
   #sendJoin(room) {
     room.request = makeId();
     room.asked = room.cursor.resume;
@@ -462,6 +586,7 @@ export class Chatnode {
     if (frame.inbox) return this.#inbox.joined(frame, this.#inboxAsked, true);
     const room = this.#rooms.get(frame.room);
     if (!room || room.request !== frame.id) return; // left meanwhile
+    this.#retries = 0;
     room.isJoined = true;
     room.request = null;
     room.cursor.joined(frame, room.asked, false);
@@ -470,8 +595,15 @@ export class Chatnode {
     this.#flush();
   }
 
+  // Null for a room that was left, or joined anew and not answered yet: that is not ours any more.
+  #cursorOf(frame) {
+    if (frame.inbox) return this.#inbox;
+    const room = this.#rooms.get(frame.room);
+    return room?.isJoined ? room.cursor : null;
+  }
+
   #onEntry(frame, cursor) {
-    const taken = cursor?.take(frame.pos);
+    const taken = cursor?.take(frame);
     if (!taken) return;
     const { room, pos } = frame;
     if (taken.from !== null) this.#emit("gap", { ...channel(room), from: taken.from, to: pos });
@@ -479,7 +611,7 @@ export class Chatnode {
   }
 
   #onGap(frame) {
-    const cursor = frame.inbox ? this.#inbox : this.#rooms.get(frame.room)?.cursor;
+    const cursor = this.#cursorOf(frame);
     if (!cursor) return;
     cursor.reset();
     this.#emit("gap", { ...channel(frame.room), reset: true });
@@ -489,15 +621,25 @@ export class Chatnode {
     const error = new ChatnodeError(code, message, retry);
     const request = this.#requests.get(id);
     const room = [...this.#rooms.values()].find((each) => id !== undefined && each.request === id);
-    if (!request && !room) return this.#emit("error", error);
-    if (retry) return this.#retryLater(request, room);
-    if (request) {
-      this.#settle(request, "reject", error);
-      return this.#flush();
-    }
+    if (request || room) {
+      if (retry) this.#retryLater(request, room);
+      else if (request) this.#fail(request, error);
+      else this.#refuseRoom(room, error);
+    } else if (id === undefined) {
+      this.#emit("error", error);
+    } // else what was asked for is not wanted any more: given up, or a join that was overtaken
+  }
+
+  #fail(request, error) {
+    this.#settle(request, "reject", error);
+    this.#flush();
+  }
+
+  #refuseRoom(room, error) {
     this.#rooms.delete(room.name);
     if (room.waiters.length === 0) this.#emit("error", error);
     room.settle("reject", error);
+    this.#rejectWaiting(room.name, error);
   }
 
   // Under the same id, so that the server can tell. All wait, to keep their order.
@@ -506,7 +648,6 @@ export class Chatnode {
     if (room) room.request = null;
     if (this.#timers.has("retry")) return;
     this.#start("retry", this.#backOff(this.#retries++), () => {
-      this.#stop("retry");
       for (const each of this.#rooms.values()) {
         if (!each.isJoined && each.request === null) this.#sendJoin(each);
       }
@@ -514,7 +655,8 @@ export class Chatnode {
     });
   }
 
-  #onReconnect({ in_ms: inMs = 0 }) {
+  #onReconnect({ in_ms: hint }) {
+    const inMs = Math.min(Math.max(Number(hint) || 0, 0), MOVE_MAX_MS);
     this.#moveAt = this.#options.now() + inMs;
     this.#start("move", inMs, () => this.#lose(CLOSE.restart, "the server asked for it"));
   }
@@ -523,7 +665,10 @@ export class Chatnode {
 
   #start(purpose, ms, run) {
     this.#stop(purpose);
-    this.#timers.set(purpose, this.#later(ms, run));
+    this.#timers.set(purpose, this.#later(ms, () => {
+      this.#timers.delete(purpose);
+      run();
+    }));
   }
 
   #stop(purpose) {
@@ -533,7 +678,7 @@ export class Chatnode {
 
   #later(ms, run) {
     const { setTimeout } = this.#options;
-    return setTimeout(run, ms);
+    return setTimeout(run, Math.min(ms, TIMER_MAX_MS));
   }
 
   #cancel(timer) {
@@ -555,6 +700,49 @@ export class Chatnode {
 
 function closedError() {
   return new ChatnodeError("closed", "the client is closed");
+}
+
+function leftError(room) {
+  return new ChatnodeError("not_joined", `left ${room}`);
+}
+
+function unconfirmedError() {
+  return new ChatnodeError("unconfirmed", "no answer in time: it may or may not have been stored");
+}
+
+// Only a clear "no" counts: where nobody knows, one tries.
+function isOffline() {
+  return globalThis.navigator?.onLine === false;
+}
+
+function isHidden() {
+  return globalThis.document?.visibilityState === "hidden";
+}
+
+// The frame's text. The server answers JSON that it cannot read without saying which request it
+// was, so what it would refuse must not get there.
+function encode(frame) {
+  const levels = new Map();
+  let values = 0;
+  return JSON.stringify(frame, function check(key, value) {
+    const level = (levels.get(this) ?? 0) + 1;
+    if (typeof value === "object" && value !== null) levels.set(value, level);
+    const isDeep = typeof value === "object" && value !== null && level > LEVELS_MAX;
+    if (isDeep || ++values > VALUES_MAX || !isReadable(value) || !isReadableKey(key)) {
+      throw new ChatnodeError("bad_request", "the content has what the server cannot read");
+    }
+    return value;
+  });
+}
+
+// No halves of surrogate pairs, and no whole number beyond 64 bits that is written out in digits.
+function isReadable(value) {
+  if (typeof value === "string") return !/\p{Surrogate}/u.test(value);
+  return typeof value !== "number" || !(Math.abs(value) >= 2 ** 63 && Math.abs(value) < 1e21);
+}
+
+function isReadableKey(key) {
+  return isReadable(key) && !key.includes("\0");
 }
 
 function deferred() {
