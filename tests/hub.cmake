@@ -2,10 +2,15 @@
 foreach(module ring registry feed)
     cn_unit_test(${module} cn_hub cn_wire cn_base)
 endforeach()
-foreach(module session loop hub admin api fanout recovery publish channel history)
+foreach(module session loop hub admin api fanout recovery shelf exact publish channel history)
     cn_unit_test(${module} cn_test_hub)
 endforeach()
 cn_wrap(recovery cn_channel_on_entry)
+# Reads of the log under the test's hand.
+foreach(module shelf exact)
+    target_sources(test_${module} PRIVATE support/hall.c)
+    cn_wrap(${module} cn_bus_read_take)
+endforeach()
 cn_wrap(publish malloc calloc)
 cn_unit_test(metrics_table cn_wire cn_base)
 # The test reads the answers with a parser of its own.

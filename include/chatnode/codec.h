@@ -43,6 +43,7 @@ struct cn_request {
     struct cn_str room;    // absent when not given; a valid name
     struct cn_str to;      // direct only; a valid name
     struct cn_str from;    // of the HTTP API only; a valid name
+    struct cn_str with;    // history: absent when not given; a valid name
     struct cn_str content; // message and direct: compact JSON text of the value
     bool has_since;        // join
     struct cn_pos since;
@@ -96,6 +97,11 @@ CN_MUSTCHECK enum cn_err cn_codec_direct_body(struct cn_buf *out, struct cn_str 
 CN_MUSTCHECK enum cn_err cn_codec_entry_check(struct cn_str text, size_t max_bytes,
                                               struct cn_pos *pos);
 
+// True when the entry, whose text has passed cn_codec_entry_check, is a directed message from one
+// of the two users to the other. Looks only at what the server wrote before the content. Any
+// thread.
+bool cn_codec_entry_is_between(struct cn_str text, struct cn_str one, struct cn_str other);
+
 // ---- Answers; each appends one JSON object to `out`, as cn_buf_append ----
 
 struct cn_welcome {
@@ -133,10 +139,19 @@ CN_MUSTCHECK enum cn_err cn_codec_error(struct cn_buf *out, enum cn_problem prob
 // {"type":"gap","room":R,"reset":true}; for the inbox "inbox":true stands instead of the room.
 CN_MUSTCHECK enum cn_err cn_codec_gap_reset(struct cn_buf *out, struct cn_str room);
 
-// {"type":"history","room":R,"id":ID?,"messages":[ENTRY,...],"more":B}: `entries` is the entries'
-// finished texts joined by commas.
-CN_MUSTCHECK enum cn_err cn_codec_history(struct cn_buf *out, struct cn_str room, struct cn_str id,
-                                          struct cn_str entries, bool more);
+struct cn_history_words {
+    struct cn_str room; // absent: a conversation
+    struct cn_str with; // the other user; absent: a room
+    struct cn_str id;   // may be absent
+    struct cn_str entries;
+    bool more;
+    struct cn_pos next; // with `more`: where to go on
+};
+
+// {"type":"history","room":R,"id":ID?,"messages":[ENTRY,...],"more":B,"next":P?}: `entries` is the
+// entries' finished texts joined by commas; `next` is there when `more` is true; for a conversation
+// "with":USER stands instead of the room.
+CN_MUSTCHECK enum cn_err cn_codec_history(struct cn_buf *out, const struct cn_history_words *words);
 
 // {"type":"reconnect","in_ms":N,"reason":R}
 CN_MUSTCHECK enum cn_err cn_codec_reconnect(struct cn_buf *out, int64_t in_ms,

@@ -38,6 +38,8 @@
          "before each key and channel in Redis")                                                   \
     NUMBER(publish_deadline_ms, "publish-deadline", 1000, 50, 60000, 0, "Bus", "MS",               \
            "how long a publish may wait for the bus before its error")                             \
+    NUMBER(read_deadline_ms, "read-deadline", 2000, 50, 60000, 0, "Bus", "MS",                     \
+           "how long a read of a log may wait for the bus before it is tried again or fails")      \
     NUMBER(bus_queue, "bus-queue", 65536, 16, 1000000, 0, "Bus", "N",                              \
            "requests to the bus that may wait at once; more get `overloaded`")                     \
     TEXT(require_durability, "require-durability", "none", 0, "Bus", "WORD",                       \
@@ -73,6 +75,9 @@
            "a silent session is pinged this often")                                                \
     NUMBER(pong_timeout_ms, "pong-timeout", 8000, 10, 3600000, 0, "Sessions", "MS",                \
            "a ping must be answered within this time")                                             \
+    NUMBER(slow_timeout_ms, "slow-timeout", 20000, 10, 3600000, 0, "Sessions", "MS",               \
+           "a session that does not take what was written to it within this time is closed with "  \
+           "4001")                                                                                 \
     NUMBER(outbox_bytes, "outbox", 262144, 4096, 67108864, 0, "Fan-out", "BYTES",                  \
            "answers waiting for one slow session; beyond it is closed with 4001")                  \
     NUMBER(ring_frames, "ring-frames", 256, 16, 65536, 0, "Fan-out", "N",                          \

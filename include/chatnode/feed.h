@@ -4,6 +4,7 @@
 #ifndef CHATNODE_FEED_H
 #define CHATNODE_FEED_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -28,6 +29,9 @@ struct cn_feed {
     struct cn_hash_node by_name; // in the loop's table
     struct cn_link pending;      // in the loop's list while frames wait to be flushed
     struct cn_link ahead;        // of struct cn_recovery: members that know more than the feed
+    struct cn_link shelf;        // pages of the log, here or under way, that members share
+    struct cn_link queue;        // of struct cn_recovery: members that wait to read the log
+    unsigned reads;              // of the shelf's, under way
     enum cn_feed_state state;
     struct cn_member **members; // dense, in no order
     uint32_t count;
@@ -54,6 +58,7 @@ struct cn_member {
     uint64_t next;     // live: the ordinal that it gets next
     struct cn_pos pos; // of the last entry that it got; kept only while it is behind
     enum cn_member_state state;
+    bool behind;    // counted as such
     uint32_t index; // in feed->members
     struct cn_feed *feed;
     // The rest.

@@ -40,6 +40,13 @@
     X(LAGGED, COUNTER, "chatnode_lagged_total", "", "Times that a member's socket was full.")      \
     X(FALLEN, COUNTER, "chatnode_fallen_total", "",                                                \
       "Times that a lagging member had to go on from history.")                                    \
+    X(LAGGING, GAUGE, "chatnode_lagging_members", "",                                              \
+      "Members that are behind now: served from the ring or the log when their socket allows.")    \
+    X(READS_SENT, COUNTER, "chatnode_log_reads_total", "kind=\"sent\"",                            \
+      "Pages of logs that members and histories needed: read, or shared with a read of another.")  \
+    X(READS_SHARED, COUNTER, "chatnode_log_reads_total", "kind=\"shared\"", "")                    \
+    X(SHELF_BYTES, GAUGE, "chatnode_shelf_bytes", "",                                              \
+      "Pages of logs that are kept for the next member that needs them.")                          \
     X(MAILBOX_FULL_LOOP, COUNTER, "chatnode_mailbox_full_total", "box=\"loop\"",                   \
       "Letters refused by a full mailbox.")                                                        \
     X(MAILBOX_FULL_MAIN, COUNTER, "chatnode_mailbox_full_total", "box=\"main\"", "")               \

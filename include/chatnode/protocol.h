@@ -22,6 +22,7 @@
     X(BAD_POSITION, "bad_position", false, "a position is a string such as 1700000000000-42")      \
     X(NOT_JOINED, "not_joined", false, "join the room first")                                      \
     X(TOO_MANY_ROOMS, "too_many_rooms", false, "the session is in as many rooms as it may be")     \
+    X(SUPERSEDED, "superseded", false, "a later request for the same room took this one's place")  \
     X(OVERLOADED, "overloaded", true, "too many requests are waiting; try again")                  \
     X(UNAVAILABLE, "unavailable", true, "the bus did not answer in time; try again")               \
     X(REFUSED, "refused", true, "the bus refused to store the message; try again later")           \

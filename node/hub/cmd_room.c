@@ -17,6 +17,7 @@ struct cn_feed *cn_feed_find(struct cn_loop *loop, const struct cn_channel_name 
 static void remove_feed(struct cn_loop *loop, struct cn_feed *feed)
 {
     cn_hash_remove(&loop->feeds, &feed->by_name);
+    cn_shelf_clear(loop, feed);
     cn_feed_free(feed);
     cn_metrics_add(CN_M_FEEDS, -1);
 }
@@ -46,6 +47,7 @@ static enum cn_err add_feed(struct cn_loop *loop, const struct cn_channel_name *
 // to say so it goes on following, which only costs a little.
 static void close_feed(struct cn_loop *loop, struct cn_feed *feed)
 {
+    cn_shelf_clear(loop, feed);
     if (feed->state != CN_FEED_CLOSING &&
         !cn_channel_ask(loop->hub, &feed->name, loop->index, CN_FOLLOW_NO_LONGER))
         cn_feed_close(feed);
@@ -117,6 +119,7 @@ void cn_member_leave(struct cn_member *member)
     cn_feed_remove(feed, member);
     cn_list_remove(&member->of_session);
     cn_list_remove(&member->lagging);
+    cn_member_set_behind(member, false);
     cn_recovery_free(member->recovery);
     free(member);
     cn_metrics_add(CN_M_MEMBERS, -1);
@@ -126,6 +129,13 @@ void cn_member_leave(struct cn_member *member)
 
 // ---- Commands ----
 
+// A membership gives way to another request for the same room.
+static void supersede(struct cn_member *member)
+{
+    cn_recovery_supersede(member);
+    cn_member_leave(member);
+}
+
 void cmd_join(struct cn_session *session, const struct cn_request *request)
 {
     const struct cn_config *config = session->loop->hub->config;
@@ -133,7 +143,7 @@ void cmd_join(struct cn_session *session, const struct cn_request *request)
     struct cn_member *member = cn_member_find(session, &channel);
     // Joining again with a position is a resume: the old membership gives way.
     if (member)
-        cn_member_leave(member);
+        supersede(member);
     if (session->rooms >= config->max_rooms) {
         cn_session_problem(session, CN_PROBLEM_TOO_MANY_ROOMS, request->id);
         return;
@@ -153,7 +163,7 @@ void cmd_leave(struct cn_session *session, const struct cn_request *request)
         cn_session_problem(session, CN_PROBLEM_NOT_JOINED, request->id);
         return;
     }
-    cn_member_leave(member);
+    supersede(member);
     cn_session_answer(
         session, cn_codec_left(&session->loop->text, cn_channel_name_bare(&channel), request->id));
 }

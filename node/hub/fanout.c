@@ -165,18 +165,33 @@ void cn_fanout_reset(struct cn_loop *loop, struct cn_feed *feed, struct cn_pos t
         if (!cn_list_is_linked(&feed->members[i]->lagging))
             feed->members[i]->next = feed->ring.next;
     feed->tail = feed->flushed_pos = tail;
+    cn_shelf_reset(loop, feed);
     cn_fanout_append(loop, feed, gap);
+    cn_recovery_reset(feed);
 }
 
 // ---- Members that are behind ----
 
+void cn_member_set_behind(struct cn_member *member, bool behind)
+{
+    if (member->behind != behind)
+        cn_metrics_add(CN_M_LAGGING, behind ? 1 : -1);
+    member->behind = behind;
+}
+
+void cn_fanout_due(struct cn_member *member)
+{
+    if (!cn_list_is_linked(&member->lagging))
+        cn_list_push_back(&member->session->lagging, &member->lagging);
+    cn_member_set_behind(member, true);
+    cn_session_mark(member->session);
+}
+
 void cn_fanout_lag(struct cn_member *member)
 {
-    if (!cn_list_is_linked(&member->lagging)) {
-        cn_list_push_back(&member->session->lagging, &member->lagging);
+    if (!cn_list_is_linked(&member->lagging))
         cn_metrics_add(CN_M_LAGGED, 1);
-    }
-    cn_session_mark(member->session);
+    cn_fanout_due(member);
 }
 
 // Takes one step: writes something, or finds that there is nothing to write now.
@@ -190,6 +205,7 @@ static void step(struct cn_member *member)
         cn_recovery_fall(member);
     } else if (member->next == ring->next) {
         cn_list_remove(&member->lagging);
+        cn_member_set_behind(member, false);
     } else {
         struct cn_span span = {.pos = member->pos};
         cn_ring_span(ring, member->next, ring->next, &member->session->loop->behind, &span);
@@ -202,7 +218,8 @@ static void step(struct cn_member *member)
 
 void cn_fanout_serve(struct cn_session *session)
 {
-    while (session->state == CN_SESSION_OPEN && !session->choked &&
+    // A step may leave an answer, which comes before what follows it.
+    while (session->state == CN_SESSION_OPEN && cn_session_flush(session) &&
            !cn_list_is_empty(&session->lagging))
         step(CN_CONTAINER(session->lagging.next, struct cn_member, lagging));
 }

@@ -15,6 +15,8 @@ struct cn_feed *cn_feed_new(const struct cn_channel_name *name, const struct cn_
     feed->by_name.key = cn_channel_name_str(&feed->name);
     cn_list_init(&feed->pending);
     cn_list_init(&feed->ahead);
+    cn_list_init(&feed->shelf);
+    cn_list_init(&feed->queue);
     cn_ring_init(&feed->ring, bounds->ring_frames, bounds->ring_bytes, (struct cn_pos){0, 0});
     return feed;
 }
@@ -25,6 +27,7 @@ void cn_feed_free(struct cn_feed *feed)
         return;
     CN_ASSERT(feed->count == 0);
     CN_ASSERT(!cn_list_is_linked(&feed->pending));
+    CN_ASSERT(cn_list_is_empty(&feed->shelf));
     cn_ring_fini(&feed->ring);
     free(feed->members);
     free(feed);

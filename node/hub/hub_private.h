@@ -22,6 +22,7 @@
 #include "chatnode/registry.h"
 #include "chatnode/session.h"
 
+#include "log_private.h"
 #include "session_private.h"
 
 // ---- hub.c ----
@@ -112,7 +113,7 @@ void cn_channel_retry_missed(void *arg);
 // Frees the table.
 void cn_channels_free(struct cn_hub *hub);
 
-// ---- publish.c and page.c: publishes and reads, from a loop to the bus and back ----
+// ---- publish.c: publishes, from a loop to the bus and back (reads: log_private.h) ----
 
 // Sends a publish of `session` to the bus: `leg` says what it is part of. The answer comes as ack
 // or error. CN_FULL: too much waits already; CN_NOMEM. Loop's thread.
@@ -142,37 +143,6 @@ CN_MUSTCHECK enum cn_err cn_publish_send_for(struct cn_loop *loop,
 void cn_api_on_published(const struct cn_api_caller *caller, struct cn_str id,
                          const struct cn_published *result);
 
-// A read of the log for a member's recovery or a history request; copied.
-struct cn_read_order {
-    struct cn_channel_name channel;
-    enum cn_read_kind kind;
-    struct cn_pos from;
-    unsigned limit;
-    int token;        // the recovery's; 0 for a history request
-    struct cn_str id; // of the history request
-};
-
-// Sends it; the answer comes to cn_recovery_on_page or cn_history_on_page. As cn_publish_send.
-CN_MUSTCHECK enum cn_err cn_read_send(struct cn_session *session,
-                                      const struct cn_read_order *order);
-
-// The answer to a read, on the loop's thread; owned by the letter that carries it.
-struct cn_page_copy {
-    struct cn_channel_name channel;
-    enum cn_err err;
-    enum cn_read_kind kind;
-    bool exact;
-    bool more;
-    int token;
-    char id[CN_NAME_MAX + 1];
-    struct cn_pos tail; // the log's newest position at the read
-    size_t count;
-    struct cn_frame *frames[]; // a reference each
-};
-
-// Frees it with its references. Takes NULL.
-void cn_page_free(struct cn_page_copy *page);
-
 // ---- fanout.c: frames to members ----
 
 // Appends an entry's frame to the feed's ring and marks it for flushing.
@@ -191,8 +161,10 @@ CN_MUSTCHECK int64_t cn_fanout_flush(struct cn_loop *loop);
 // Serves the members of `session` that are behind, until all are level or the socket is full.
 void cn_fanout_serve(struct cn_session *session);
 
-// The member is behind: it is served when the socket allows.
+// The member is behind: it is served when the socket allows. `lag` is for one that kept up until
+// now, and counts that.
 void cn_fanout_lag(struct cn_member *member);
+void cn_fanout_due(struct cn_member *member);
 
 // ---- recovery.c: how a member gets from its last position to the present ----
 
@@ -215,11 +187,17 @@ void cn_recovery_begin(struct cn_member *member);
 // A lagging member has fallen off the ring: it goes on from the log.
 void cn_recovery_fall(struct cn_member *member);
 
-// A page has come for the member with its token. Takes it if it is still wanted.
-void cn_recovery_on_page_take(struct cn_session *session, struct cn_page_copy **page);
-
-// Writes the next frames of the page at hand; the socket is free. Loop's thread.
+// Writes the next frames of the page at hand, or asks for a page; the socket is free.
 void cn_recovery_serve(struct cn_member *member);
+
+// The session's socket is full: its members give their pages back and keep only their positions.
+void cn_recovery_stall(struct cn_session *session);
+
+// The feed's channel begins anew: what members waited for may never come.
+void cn_recovery_reset(struct cn_feed *feed);
+
+// The member's join gives way to another request: if it has an id and no answer yet, it gets one.
+void cn_recovery_supersede(struct cn_member *member);
 
 // The feed has come further: members that were ahead of it, because the log told them more than the
 // bus had told the feed, go on with it once it has reached them.
@@ -245,6 +223,9 @@ struct cn_member *cn_member_find(struct cn_session *session, const struct cn_cha
 // Ends a membership and, with the last one, the feed.
 void cn_member_leave(struct cn_member *member);
 
+// Notes whether the member is behind, for the gauge.
+void cn_member_set_behind(struct cn_member *member, bool behind);
+
 // The feed's channel is not followed by main any more: reopens or frees it.
 void cn_feed_on_closed(struct cn_loop *loop, struct cn_feed *feed);
 
@@ -257,9 +238,6 @@ void cmd_join(struct cn_session *session, const struct cn_request *request);
 void cmd_leave(struct cn_session *session, const struct cn_request *request);
 void cmd_history(struct cn_session *session, const struct cn_request *request);
 void cmd_ping(struct cn_session *session, const struct cn_request *request);
-
-// The answer to a history request.
-void cn_history_on_page(struct cn_session *session, struct cn_page_copy *page);
 
 // The room that a request names, or the default room. CN_INVALID never happens for a decoded one.
 struct cn_channel_name cn_request_room(const struct cn_session *session,

@@ -32,6 +32,8 @@ struct cn_loop *cn_loop_new(struct cn_hub *hub, unsigned index)
     cn_list_init(&loop->retrying);
     cn_list_init(&loop->dead);
     cn_list_init(&loop->going);
+    cn_list_init(&loop->stalled);
+    cn_list_init(&loop->kept);
     cn_buf_init(&loop->span, CN_SINK_BYTES);
     // An answer may carry what a client sent, each byte escaped.
     cn_buf_init(&loop->text, (size_t)hub->config->max_message_bytes * 6 +
@@ -56,8 +58,10 @@ void cn_loop_free(struct cn_loop *loop)
     CN_ASSERT(loop->session_count == 0);
     cn_session_sweep_dead(loop);
     CN_HASH_EACH (node, &loop->feeds) {
+        struct cn_feed *feed = CN_CONTAINER(node, struct cn_feed, by_name);
         cn_hash_remove(&loop->feeds, node);
-        cn_feed_free(CN_CONTAINER(node, struct cn_feed, by_name));
+        cn_shelf_clear(loop, feed);
+        cn_feed_free(feed);
     }
     cn_hash_fini(&loop->feeds);
     cn_buf_fini(&loop->span);
@@ -122,6 +126,11 @@ int64_t cn_loop_turn(struct cn_loop *loop)
     return next_ms;
 }
 
+static int64_t least(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
 int64_t cn_loop_tick(struct cn_loop *loop)
 {
     const struct cn_config *config = loop->hub->config;
@@ -129,20 +138,17 @@ int64_t cn_loop_tick(struct cn_loop *loop)
     atomic_store_explicit(&loop->alive_ms, now_ms, memory_order_relaxed);
     cn_session_sweep(loop, now_ms);
     cn_recovery_sweep(loop, now_ms);
+    cn_shelf_sweep(loop, now_ms);
     write_answers(loop);
     count_writes(loop);
     cn_session_sweep_dead(loop);
     cn_buf_reset(&loop->text, TEXT_KEPT_BYTES);
-    int64_t shortest_ms = config->ping_interval_ms < config->pong_timeout_ms
-                              ? config->ping_interval_ms
-                              : config->pong_timeout_ms;
-    int64_t tick_ms = shortest_ms / 8;
+    int64_t shortest_ms = least(config->ping_interval_ms, config->pong_timeout_ms);
+    int64_t tick_ms = least(shortest_ms, config->slow_timeout_ms) / 8;
     if (!cn_list_is_empty(&loop->going) || !cn_list_is_empty(&loop->joining) ||
         !cn_list_is_empty(&loop->retrying))
-        tick_ms = tick_ms < 50 ? tick_ms : 50;
-    if (tick_ms < TICK_MIN_MS)
-        return TICK_MIN_MS;
-    return tick_ms > TICK_MAX_MS ? TICK_MAX_MS : tick_ms;
+        tick_ms = least(tick_ms, 50);
+    return tick_ms < TICK_MIN_MS ? TICK_MIN_MS : least(tick_ms, TICK_MAX_MS);
 }
 
 size_t cn_loop_sessions(const struct cn_loop *loop)

@@ -5,19 +5,22 @@
 
 #include "chatnode/clock.h"
 #include "chatnode/codec.h"
-#include "chatnode/frame.h"
 #include "hub_private.h"
 
-enum { PAGE_ENTRIES = 64, NEWEST_ENTRIES = 100 };
+// So many pages without an entry, one after the other, prove that the log does not have what the
+// ring says was there.
+enum { EMPTY_PAGES = 3 };
 
 struct cn_recovery {
-    struct cn_link waiting; // in the loop's list `joining` or `retrying`
+    // In the loop's list `joining` or `retrying`, in the feed's `ahead`, or in one of its shelf's.
+    struct cn_link waiting;
     struct cn_member *member;
-    struct cn_page_copy *page; // being written, or NULL
+    struct cn_page_copy *page; // being written: a reference; NULL while the socket is full
     size_t at;                 // the next frame of the page
     int64_t deadline_ms;       // for the feed to become live
-    int token;                 // of the page that is awaited
-    enum cn_read_kind kind;    // of the read that is due, awaited, or being written
+    enum cn_read_kind kind;    // of the page that is due, awaited, or being written
+    unsigned empty_pages;      // the last ones, that held nothing
+    bool alone;                // a page read for another position has not helped
     bool has_since;
     bool newest;
     bool patient;
@@ -70,9 +73,9 @@ static void give_up(struct cn_member *member)
 
 // ---- Life ----
 
-static void free_page(struct cn_recovery *recovery)
+static void give_back(struct cn_recovery *recovery)
 {
-    cn_page_free(recovery->page);
+    cn_page_release(recovery->page);
     recovery->page = NULL;
     recovery->at = 0;
 }
@@ -82,8 +85,15 @@ void cn_recovery_free(struct cn_recovery *recovery)
     if (!recovery)
         return;
     cn_list_remove(&recovery->waiting);
-    free_page(recovery);
+    give_back(recovery);
     free(recovery);
+}
+
+void cn_recovery_supersede(struct cn_member *member)
+{
+    const struct cn_recovery *recovery = member->recovery;
+    if (recovery && !recovery->joined && recovery->id_len > 0)
+        cn_session_problem(member->session, CN_PROBLEM_SUPERSEDED, id_of(recovery));
 }
 
 static enum cn_err attach(struct cn_member *member)
@@ -126,10 +136,12 @@ static void go_live(struct cn_member *member, uint64_t ordinal)
     member->recovery = NULL;
     member->state = CN_MEMBER_LIVE;
     member->next = ordinal;
-    if (ordinal < member->feed->ring.next)
-        cn_fanout_lag(member);
-    else
+    if (ordinal < member->feed->ring.next) {
+        cn_fanout_due(member);
+    } else {
         cn_list_remove(&member->lagging);
+        cn_member_set_behind(member, false);
+    }
 }
 
 // ---- Asking the log ----
@@ -140,28 +152,39 @@ static void retry_later(struct cn_recovery *recovery)
     cn_list_push_back(&recovery->member->session->loop->retrying, &recovery->waiting);
 }
 
-// Asks for the page that is due.
+static void begin_page(struct cn_member *member, struct cn_page_copy *page, size_t at)
+{
+    struct cn_recovery *recovery = member->recovery;
+    tell_joined(member, recovery->kind == CN_READ_AFTER);
+    recovery->page = page;
+    recovery->at = at;
+    recovery->alone = false;
+    cn_fanout_due(member);
+}
+
+// Asks for the page that is due. While the socket is full none is needed: the member keeps nothing
+// but its position, and asks when it is served.
 static void ask(struct cn_member *member)
 {
     struct cn_recovery *recovery = member->recovery;
-    struct cn_loop *loop = member->session->loop;
-    loop->last_token = loop->last_token == INT32_MAX ? 1 : loop->last_token + 1;
-    recovery->token = loop->last_token;
-    cn_list_remove(&member->lagging);
-    // No session may keep main busy alone, whatever it joins and leaves.
-    if (member->session->in_flight >= loop->hub->config->max_in_flight) {
-        retry_later(recovery);
+    if (member->session->choked) {
+        cn_fanout_due(member);
         return;
     }
-    const struct cn_read_order order = {
-        .channel = member->feed->name,
-        .kind = recovery->kind,
-        .from = member->pos,
-        .limit = recovery->kind == CN_READ_AFTER ? PAGE_ENTRIES : NEWEST_ENTRIES,
-        .token = recovery->token,
-    };
-    if (cn_read_send(member->session, &order))
+    cn_list_remove(&member->lagging);
+    cn_member_set_behind(member, true);
+    const struct cn_want want = {recovery->kind, member->pos, recovery->alone};
+    struct cn_page_copy *page;
+    size_t at;
+    if (cn_shelf_get(member, &want, &recovery->waiting, &page, &at))
         retry_later(recovery);
+    else if (page)
+        begin_page(member, page, at);
+}
+
+void cn_recovery_again(struct cn_link *waiting)
+{
+    ask(CN_CONTAINER(waiting, struct cn_recovery, waiting)->member);
 }
 
 static void ask_after(struct cn_member *member)
@@ -228,32 +251,51 @@ static void on_failure(struct cn_member *member)
         give_up(member);
 }
 
-void cn_recovery_on_page_take(struct cn_session *session, struct cn_page_copy **page_p)
+// True when the page holds what the member wants, from index *at on.
+static bool fits(const struct cn_recovery *recovery, const struct cn_page_copy *page, size_t *at)
 {
-    struct cn_page_copy *page = *page_p;
-    struct cn_member *member = cn_member_find(session, &page->channel);
-    struct cn_recovery *recovery = member ? member->recovery : NULL;
-    if (!recovery || recovery->token != page->token)
-        return;
-    recovery->token = 0;
+    *at = 0;
+    if (recovery->kind == CN_READ_NEWEST)
+        return page->kind == CN_READ_NEWEST;
+    return cn_page_after(page, recovery->member->pos, at);
+}
+
+// True when the page is the answer to what the member wants, whatever the answer is.
+static bool is_own(const struct cn_recovery *recovery, const struct cn_page_copy *page)
+{
+    return page->kind == recovery->kind && cn_pos_compare(page->from, recovery->member->pos) == 0;
+}
+
+void cn_recovery_on_page(struct cn_link *waiting, struct cn_page_copy *page)
+{
+    struct cn_recovery *recovery = CN_CONTAINER(waiting, struct cn_recovery, waiting);
+    struct cn_member *member = recovery->member;
+    size_t at;
     if (page->err) {
         on_failure(member);
-        return;
-    }
-    if (page->kind == CN_READ_AFTER && !page->exact) {
+    } else if (member->session->choked) {
+        cn_fanout_due(member);
+    } else if (fits(recovery, page, &at)) {
+        begin_page(member, cn_page_hold(page), at);
+    } else if (is_own(recovery, page)) {
         tell_joined(member, false);
         restart(member);
-        return;
+    } else {
+        recovery->alone = true;
+        ask(member);
     }
-    tell_joined(member, page->kind == CN_READ_AFTER);
-    *page_p = NULL;
-    recovery->page = page;
-    recovery->at = 0;
-    cn_fanout_lag(member);
+}
+
+// All that the ring has, which is not all that there was.
+static void take_ring(struct cn_member *member)
+{
+    member->pos = member->feed->ring.floor;
+    go_live(member, member->feed->ring.first);
 }
 
 // The log has been read to its end: on from the ring, which holds all that came since. Where it
-// does not reach back that far any more, on with the log. The log may be ahead of what the bus has
+// does not reach back that far any more, on with the log, unless that has nothing to say: it has
+// lost what the bus told before. The log may be ahead of what the bus has
 // told: the ring then brings entries that the member has got, so it waits until the ring is past
 // them.
 static void catch_ring(struct cn_member *member)
@@ -263,11 +305,25 @@ static void catch_ring(struct cn_member *member)
     if (cn_pos_compare(member->pos, feed->tail) > 0) {
         cn_list_remove(&member->lagging);
         cn_list_push_back(&feed->ahead, &member->recovery->waiting);
-    } else if (cn_ring_from(&feed->ring, member->pos, &ordinal)) {
+    } else if (!cn_ring_from(&feed->ring, member->pos, &ordinal)) {
+        go_live(member, ordinal);
+    } else if (member->recovery->empty_pages < EMPTY_PAGES) {
         ask_after(member);
     } else {
-        go_live(member, ordinal);
+        tell_gap(member);
+        take_ring(member);
     }
+}
+
+void cn_recovery_reset(struct cn_feed *feed)
+{
+    struct cn_link ahead;
+    struct cn_link *link;
+    cn_list_init(&ahead);
+    while ((link = cn_list_pop_front(&feed->ahead)))
+        cn_list_push_back(&ahead, link);
+    while ((link = cn_list_pop_front(&ahead)))
+        ask_after(CN_CONTAINER(link, struct cn_recovery, waiting)->member);
 }
 
 void cn_recovery_level(struct cn_feed *feed)
@@ -284,18 +340,23 @@ void cn_recovery_level(struct cn_feed *feed)
 static void end_page(struct cn_member *member)
 {
     struct cn_recovery *recovery = member->recovery;
-    bool more = recovery->page->kind == CN_READ_AFTER && recovery->page->more;
-    // The bus leaves out what is not well-formed. If that was all, there is nothing to go on from.
-    bool lost = more && recovery->page->count == 0;
-    if (!more && cn_pos_compare(recovery->page->tail, member->pos) > 0)
-        member->pos = recovery->page->tail;
-    free_page(recovery);
-    if (lost)
+    const struct cn_page_copy *page = recovery->page;
+    bool more = page->kind == CN_READ_AFTER && page->more;
+    bool empty = page->count == 0;
+    recovery->empty_pages = empty ? recovery->empty_pages + 1 : 0;
+    if (!more && cn_pos_compare(page->tail, member->pos) > 0)
+        member->pos = page->tail;
+    give_back(recovery);
+    if (more && empty) {
+        // The bus leaves out what is not well-formed: there is nothing to go on from.
         restart(member);
-    else if (more)
+    } else if (more) {
         ask_after(member);
-    else
+    } else if (empty && recovery->kind == CN_READ_NEWEST) {
+        take_ring(member); // nothing is left in the log; where the member was says nothing now
+    } else {
         catch_ring(member);
+    }
 }
 
 // Joins the page's next frames in `out`; a single larger frame is given as it stands.
@@ -321,6 +382,8 @@ void cn_recovery_serve(struct cn_member *member)
     struct cn_recovery *recovery = member->recovery;
     if (!recovery->page) {
         cn_list_remove(&member->lagging);
+        if (!cn_list_is_linked(&recovery->waiting))
+            ask(member);
         return;
     }
     if (recovery->at == recovery->page->count) {
@@ -331,6 +394,20 @@ void cn_recovery_serve(struct cn_member *member)
     struct cn_str span = page_span(member, &member->session->loop->behind);
     cn_metrics_add(CN_M_DELIVERED, (int64_t)(recovery->at - before));
     cn_session_write(member->session, span);
+    if (recovery->page && recovery->at == recovery->page->count)
+        end_page(member);
+}
+
+void cn_recovery_stall(struct cn_session *session)
+{
+    CN_LIST_EACH (link, &session->lagging) {
+        struct cn_recovery *recovery = CN_CONTAINER(link, struct cn_member, lagging)->recovery;
+        if (!recovery || !recovery->page || recovery->at == recovery->page->count)
+            continue;
+        if (recovery->at > 0)
+            recovery->kind = CN_READ_AFTER;
+        give_back(recovery);
+    }
 }
 
 // ---- In time ----
@@ -349,5 +426,5 @@ void cn_recovery_sweep(struct cn_loop *loop, int64_t now_ms)
     while ((link = cn_list_pop_front(&loop->retrying)))
         cn_list_push_back(&again, link);
     while ((link = cn_list_pop_front(&again)))
-        ask(CN_CONTAINER(link, struct cn_recovery, waiting)->member);
+        cn_recovery_again(link);
 }

@@ -45,6 +45,7 @@ static void end(struct cn_session *session, enum cn_reason reason)
     leave_all(session);
     cn_list_remove(&session->queued);
     cn_list_remove(&session->going);
+    cn_list_remove(&session->stalled);
     cn_metrics_add(CN_M_SESSIONS, -1);
     cn_metrics_add(cn_metric_closed(reason), 1);
     CN_LOG(
@@ -162,6 +163,7 @@ static void init(struct cn_session *session, struct cn_loop *loop, struct cn_sin
     cn_list_init(&session->queued);
     cn_list_init(&session->dirty);
     cn_list_init(&session->going);
+    cn_list_init(&session->stalled);
     cn_buf_init(&session->outbox, loop->text.max_bytes + CN_FRAME_HEADER_MAX);
 }
 
@@ -286,13 +288,25 @@ void cn_session_problem(struct cn_session *session, enum cn_problem problem, str
     cn_session_answer(session, cn_codec_error(&session->loop->text, problem, id));
 }
 
+// The socket is full: it has to have room again in time. One that is closing has its own time.
+static void choke(struct cn_session *session)
+{
+    struct cn_loop *loop = session->loop;
+    session->choked = true;
+    cn_recovery_stall(session);
+    if (session->state != CN_SESSION_OPEN)
+        return;
+    session->stalled_ms = cn_clock_ms() + loop->hub->config->slow_timeout_ms;
+    cn_list_push_back(&loop->stalled, &session->stalled);
+}
+
 void cn_session_write(struct cn_session *session, struct cn_str frames)
 {
     CN_ASSERT(!session->choked);
     session->loop->writes++;
     session->loop->written_bytes += (int64_t)frames.len;
-    session->choked =
-        !session->sink->ops->write(session->sink, (const unsigned char *)frames.ptr, frames.len);
+    if (!session->sink->ops->write(session->sink, (const unsigned char *)frames.ptr, frames.len))
+        choke(session);
 }
 
 // The length of a frame as cn_frame_header began it.
@@ -345,6 +359,7 @@ void cn_session_settle(struct cn_session *session)
 void cn_session_writable(struct cn_session *session)
 {
     session->choked = false;
+    cn_list_remove(&session->stalled);
     cn_session_alive(session); // the peer has made room
     cn_session_settle(session);
 }
@@ -415,6 +430,12 @@ void cn_session_close_due(struct cn_loop *loop, int64_t now_ms)
 // The lists are in the order of their times.
 void cn_session_sweep(struct cn_loop *loop, int64_t now_ms)
 {
+    CN_LIST_EACH_SAFE (link, &loop->stalled) {
+        struct cn_session *session = CN_CONTAINER(link, struct cn_session, stalled);
+        if (session->stalled_ms > now_ms)
+            break;
+        cn_session_close(session, CN_REASON_SLOW);
+    }
     CN_LIST_EACH_SAFE (link, &loop->awaiting) {
         struct cn_session *session = CN_CONTAINER(link, struct cn_session, queued);
         if (session->due_ms > now_ms)

@@ -35,19 +35,23 @@ struct cn_loop {
     struct cn_link awaiting; // sessions by the time by which their pong is due
     struct cn_link joining;  // recoveries by the time by which their feed must be live
     struct cn_link retrying; // recoveries whose read failed
-    struct cn_link dead;     // sessions to free at the end of the turn
-    struct cn_link going;    // sessions to close, by time; 0: at the end of the turn
-    size_t session_count;    // with a socket
-    int64_t swept_ms;        // when sessions were last looked at for pings
-    int64_t writes;          // to sockets, not counted in the metrics yet
-    int64_t written_bytes;   // the same
-    int64_t flush_after_us;  // not before this time
-    int last_token;          // of recoveries
-    uint64_t last_id;        // of publishes without an id of the client's
-    struct cn_buf span;      // for joining frames in a pass
-    struct cn_buf behind;    // for joining frames of a member that is behind
-    int64_t flush_spent_us;  // by the flush under way
-    struct cn_buf text;      // for making answers
+    struct cn_link stalled;  // sessions with a full socket by the time by which it must have room
+    struct cn_link kept;     // pages on shelves, the longest unused first
+    size_t kept_pages;
+    size_t kept_bytes;
+    struct cn_link dead;    // sessions to free at the end of the turn
+    struct cn_link going;   // sessions to close, by time; 0: at the end of the turn
+    size_t session_count;   // with a socket
+    int64_t swept_ms;       // when sessions were last looked at for pings
+    int64_t writes;         // to sockets, not counted in the metrics yet
+    int64_t written_bytes;  // the same
+    int64_t flush_after_us; // not before this time
+    int last_token;         // of the shelves' reads
+    uint64_t last_id;       // of publishes without an id of the client's
+    struct cn_buf span;     // for joining frames in a pass
+    struct cn_buf behind;   // for joining frames of a member that is behind
+    int64_t flush_spent_us; // by the flush under way
+    struct cn_buf text;     // for making answers
 };
 
 // Makes loop `index` of the hub; NULL without memory. Main thread.
@@ -76,11 +80,14 @@ struct cn_session {
     struct cn_link queued;               // in the loop's idle, awaiting or dead list
     struct cn_link dirty;                // in the loop's list while something is to be written
     struct cn_link going;                // in the loop's list of those to be closed soon
+    struct cn_link stalled;              // in the loop's list while choked
     int64_t due_ms;                      // of the next ping, or of the pong
     int64_t going_ms;                    // when to close
+    int64_t stalled_ms;                  // while choked: when to close for it
     enum cn_reason going_reason;
     uint32_t in_flight; // publishes and reads that wait for the bus
     uint32_t rooms;
+    uint32_t searches; // histories with a user, under way
 };
 
 // The session with this id if it is of this loop and open, or NULL.

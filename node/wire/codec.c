@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Requests: JSON text from clients to checked values; and the check of entries from the bus.
+// Requests: JSON text from clients to checked values.
 #include "chatnode/codec.h"
 
 #include <jansson.h>
@@ -123,6 +123,11 @@ static enum cn_err read_room(const json_t *value, struct cn_request *out)
     return read_name(value, &out->room);
 }
 
+static enum cn_err read_with(const json_t *value, struct cn_request *out)
+{
+    return read_name(value, &out->with);
+}
+
 static enum cn_err read_to(const json_t *value, struct cn_request *out)
 {
     return read_name(value, &out->to);
@@ -180,11 +185,11 @@ static const struct field fields[] = {
     {FIELD_ROOM, "room", CN_PROBLEM_BAD_NAME, read_room},
     {FIELD_TO, "to", CN_PROBLEM_BAD_NAME, read_to},
     {FIELD_FROM, "from", CN_PROBLEM_BAD_NAME, read_from},
+    {FIELD_WITH, "with", CN_PROBLEM_BAD_NAME, read_with},
     {FIELD_SINCE, "since", CN_PROBLEM_BAD_POSITION, read_since},
     {FIELD_BEFORE, "before", CN_PROBLEM_BAD_POSITION, read_before},
     {FIELD_AFTER, "after", CN_PROBLEM_BAD_POSITION, read_after},
     {FIELD_LIMIT, "limit", CN_PROBLEM_BAD_REQUEST, read_limit},
-    {FIELD_WITH, "with", CN_PROBLEM_BAD_REQUEST, NULL}, // no request takes it
     {FIELD_CONTENT, "content", CN_PROBLEM_BAD_REQUEST, read_content},
 };
 
@@ -192,7 +197,7 @@ static const struct field fields[] = {
 struct shape {
     unsigned required;
     unsigned optional;
-    unsigned one_of; // at most one of these
+    unsigned one_of[2]; // of each of these sets one at most
 };
 
 static const struct shape shapes[CN_REQUEST_COUNT] = {
@@ -200,8 +205,9 @@ static const struct shape shapes[CN_REQUEST_COUNT] = {
     [CN_REQUEST_DIRECT] = {.required = FIELD_TO | FIELD_CONTENT},
     [CN_REQUEST_JOIN] = {.required = FIELD_ROOM, .optional = FIELD_SINCE},
     [CN_REQUEST_LEAVE] = {.required = FIELD_ROOM},
-    [CN_REQUEST_HISTORY] = {.optional = FIELD_ROOM | FIELD_BEFORE | FIELD_AFTER | FIELD_LIMIT,
-                            .one_of = FIELD_BEFORE | FIELD_AFTER},
+    [CN_REQUEST_HISTORY] = {.optional =
+                                FIELD_ROOM | FIELD_WITH | FIELD_BEFORE | FIELD_AFTER | FIELD_LIMIT,
+                            .one_of = {FIELD_ROOM | FIELD_WITH, FIELD_BEFORE | FIELD_AFTER}},
     [CN_REQUEST_PING] = {0},
 };
 
@@ -248,12 +254,17 @@ static unsigned fields_given(const json_t *object)
     return given;
 }
 
+static bool has_one_at_most(unsigned bits)
+{
+    return (bits & (bits - 1)) == 0;
+}
+
 static bool has_right_fields(const struct shape *shape, unsigned given)
 {
     unsigned taken = shape->required | shape->optional;
     return (given & shape->required) == shape->required &&
-           (given & FIELDS_OF_ADDRESS & ~taken) == 0 &&
-           (shape->one_of == 0 || (given & shape->one_of) != shape->one_of);
+           (given & FIELDS_OF_ADDRESS & ~taken) == 0 && has_one_at_most(given & shape->one_of[0]) &&
+           has_one_at_most(given & shape->one_of[1]);
 }
 
 static enum cn_err decode_fields(const json_t *object, const struct shape *shape,
@@ -384,69 +395,4 @@ void cn_request_fini(struct cn_request *request)
     json_decref(request->owned); // takes NULL
     free(request->owned_text);
     *request = (struct cn_request){0};
-}
-
-// ---- Entries from the bus ----
-
-// True when text[*at...] begins with `literal`; *at is then behind it.
-static bool skip_literal(struct cn_str text, size_t *at, struct cn_str literal)
-{
-    if (text.len - *at < literal.len || memcmp(text.ptr + *at, literal.ptr, literal.len) != 0)
-        return false;
-    *at += literal.len;
-    return true;
-}
-
-// True when a position and its closing quote stand at text[*at]; *at is then behind the quote.
-static bool skip_position(struct cn_str text, size_t *at, struct cn_pos *pos)
-{
-    size_t most = text.len - *at < CN_POS_TEXT_BYTES ? text.len - *at : CN_POS_TEXT_BYTES;
-    const char *quote = memchr(text.ptr + *at, '"', most);
-    if (!quote)
-        return false;
-    struct cn_str view = {text.ptr + *at, (size_t)(quote - text.ptr) - *at};
-    *at += view.len + 1;
-    return cn_pos_parse(view, pos) == CN_OK;
-}
-
-// True when a JSON number without sign, fraction and exponent stands at text[*at], 18 digits at
-// most; *at is then behind it.
-static bool skip_digits(struct cn_str text, size_t *at)
-{
-    size_t start = *at;
-    while (*at < text.len && text.ptr[*at] >= '0' && text.ptr[*at] <= '9')
-        (*at)++;
-    size_t len = *at - start;
-    return len > 0 && len <= 18 && (len == 1 || text.ptr[start] != '0');
-}
-
-// True for UTF-8 without control characters below 0x20. Runs for each delivered message.
-static bool is_clean(struct cn_str text, size_t at)
-{
-    while (at < text.len) {
-        if (text.len - at >= 8 && cn_is_plain_word(text.ptr + at)) {
-            at += 8;
-            continue;
-        }
-        unsigned char c = (unsigned char)text.ptr[at];
-        size_t len = c < 0x80 ? c >= 0x20 : cn_utf8_sequence(text.ptr + at, text.len - at);
-        if (len == 0)
-            return false;
-        at += len;
-    }
-    return true;
-}
-
-enum cn_err cn_codec_entry_check(struct cn_str text, size_t max_bytes, struct cn_pos *pos)
-{
-    struct cn_pos found;
-    size_t at = 0;
-    if (text.len > max_bytes || !skip_literal(text, &at, CN_STR_LITERAL("{\"pos\":\"")) ||
-        !skip_position(text, &at, &found) || !skip_literal(text, &at, CN_STR_LITERAL(",\"ts\":")) ||
-        !skip_digits(text, &at) || !skip_literal(text, &at, CN_STR_LITERAL(",\"type\":\"")))
-        return CN_INVALID;
-    if (text.ptr[text.len - 1] != '}' || !is_clean(text, at))
-        return CN_INVALID;
-    *pos = found;
-    return CN_OK;
 }

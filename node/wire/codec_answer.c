@@ -113,11 +113,11 @@ static void put_bool(struct writer *w, const char *key, bool value)
     put(w, cn_str_of(value ? "true" : "false"));
 }
 
-static void put_pos(struct writer *w, struct cn_pos pos)
+static void put_pos(struct writer *w, const char *key, struct cn_pos pos)
 {
     char text[CN_POS_TEXT_BYTES];
     size_t len = cn_pos_format(pos, text);
-    put_text(w, ",\"pos\":", (struct cn_str){text, len});
+    put_text(w, key, (struct cn_str){text, len});
 }
 
 static void put_id(struct writer *w, struct cn_str id)
@@ -190,7 +190,7 @@ enum cn_err cn_codec_joined(struct cn_buf *out, struct cn_str room, struct cn_po
     struct writer w = begin(out);
     PUT(&w, "{\"type\":\"joined\"");
     put_place(&w, room);
-    put_pos(&w, pos);
+    put_pos(&w, ",\"pos\":", pos);
     put_bool(&w, ",\"recovered\":", recovered);
     put_id(&w, id);
     PUT(&w, "}");
@@ -213,7 +213,7 @@ enum cn_err cn_codec_ack(struct cn_buf *out, struct cn_str id, struct cn_pos pos
     struct writer w = begin(out);
     PUT(&w, "{\"type\":\"ack\"");
     put_id(&w, id);
-    put_pos(&w, pos);
+    put_pos(&w, ",\"pos\":", pos);
     put_number(&w, ",\"ts\":", ts_ms);
     put_bool(&w, ",\"dup\":", dup);
     PUT(&w, "}");
@@ -241,16 +241,20 @@ enum cn_err cn_codec_gap_reset(struct cn_buf *out, struct cn_str room)
     return finish(&w);
 }
 
-enum cn_err cn_codec_history(struct cn_buf *out, struct cn_str room, struct cn_str id,
-                             struct cn_str entries, bool more)
+enum cn_err cn_codec_history(struct cn_buf *out, const struct cn_history_words *words)
 {
     struct writer w = begin(out);
     PUT(&w, "{\"type\":\"history\"");
-    put_text(&w, ",\"room\":", room);
-    put_id(&w, id);
+    if (words->with.ptr)
+        put_text(&w, ",\"with\":", words->with);
+    else
+        put_text(&w, ",\"room\":", words->room);
+    put_id(&w, words->id);
     PUT(&w, ",\"messages\":[");
-    put(&w, entries);
-    put_bool(&w, "],\"more\":", more);
+    put(&w, words->entries);
+    put_bool(&w, "],\"more\":", words->more);
+    if (words->more)
+        put_pos(&w, ",\"next\":", words->next);
     PUT(&w, "}");
     return finish(&w);
 }

@@ -207,3 +207,25 @@ def test_the_load_balancer_leaves_a_dead_node_out(start, connect, room):
 
     for _ in range(4):
         eventually(only_the_other, what="the balancer uses the living node")
+
+
+def test_a_conversation_is_read_from_any_node_among_many_others(cluster, connect, user):
+    bob, cid = unique("bob"), unique("cid")
+    ann_here, bob_there, cid_there = connect(cluster[0], user=user), connect(cluster[1], user=bob), connect(cluster[2], user=cid)
+    wanted = []
+    for n in range(6):
+        sender, to = (ann_here, bob) if n % 2 else (bob_there, user)
+        sender.expect("ack", id=sender.tell(to, f"between {n}"))
+        wanted.append(f"between {n}")
+        for _ in range(2):  # as many at once as one session may have under way, and no more
+            for mark in [cid_there.tell(user, {"from": bob, "to": user}) for _ in range(50)]:
+                cid_there.expect("ack", id=mark)
+    late = connect(cluster[2], user=user, room="")
+    late.send({"type": "history", "with": bob, "limit": 4, "id": "h1"})
+    page = late.expect("history", id="h1")
+    assert [entry["content"] for entry in page["messages"]] == wanted[2:]
+    assert page["with"] == bob and page["more"] and "room" not in page
+    late.send({"type": "history", "with": bob, "before": page["next"], "id": "h2"})
+    page = late.expect("history", id="h2")
+    assert [entry["content"] for entry in page["messages"]] == wanted[:2] and not page["more"]
+    assert {(entry["from"], entry["to"]) for entry in page["messages"]} == {(user, bob), (bob, user)}

@@ -147,6 +147,104 @@ def test_slow_readers_cost_no_memory(start, raw, room):
     assert grown < (64 << 20) * SLOW, f"{grown >> 20} MiB for 100 sleepers"
 
 
+class Sleeper:
+    """A member that takes a little when it is told to, and keeps what it got."""
+
+    def __init__(self, client, room):
+        self.client = client
+        client.open(room=room)
+        client.sock.setblocking(False)
+
+    def take(self, most):
+        try:
+            self.client.buffer += self.client.sock.recv(most)
+        except BlockingIOError:
+            pass
+
+    def wake(self, last_id):
+        return read_all(self.client, last_id)
+
+
+@pytest.mark.parametrize("bus", ["memory", "redis"])
+def test_what_stalled_readers_cost_does_not_grow_with_what_they_miss(start, raw, room, bus):
+    redis = start.redis() if bus == "redis" else None
+    node = start.node(redis=redis, loops=1, slow_timeout=3600000, ping_interval=3600000, ring_frames=64,
+                      history_messages=500, replay=0).wait_ready()  # what is kept for a replay is not the sleepers'
+    sleepers = [Sleeper(raw(node, rcvbuf=4096), room) for _ in range(200)]
+    crowd = [flock.Member(node, room, keep=n == 0) for n in range(5)]
+    count = 6000 if SLOW == 1 else 2400
+    writer = flock.Publisher(node, room, unique("w"), count, 16, pad="s" * 4000)
+    sessions = crowd + [writer]
+    flock.run(sessions, lambda: len(writer.acks) >= count // 3)
+    eventually(lambda: node.metric("chatnode_lagging_members") == 200, what="all sleepers are behind")
+    before, steps = node.rss_bytes(), []
+
+    def nibble():
+        """Twenty times each sleeper takes some of it: they fall off the ring, and stall in the midst of the log."""
+        if len(writer.acks) > count // 3 + (len(steps) + 1) * count // 40:
+            steps.append(None)
+            for sleeper in sleepers:
+                sleeper.take(65536)
+
+    flock.run(sessions, lambda: writer.done, turn=nibble)
+    messages = flock.run_to_the_end(crowd, [writer])
+    flock.check(messages, crowd, [writer])
+    assert len(steps) >= 20 and node.metric("chatnode_fallen_total") >= 200
+    assert node.metric("chatnode_lagging_members") == 200
+    grown = node.rss_bytes() - before
+    # A sanitizer keeps what is freed for a while, and says nothing of memory in use.
+    assert SLOW > 1 or grown < 10 << 20, f"{grown >> 10} KiB for 200 sleepers"
+    for sleeper in sleepers[::20]:
+        frames, code = sleeper.wake(f"{writer.name}-{count - 1}")
+        assert code is None and frames[-1]["id"] == f"{writer.name}-{count - 1}"
+        assert has_no_silent_hole(frames) > 0, "with a log of 500 something must be missing"
+
+
+def test_who_takes_nothing_for_too_long_is_closed_and_nobody_else(start, raw, room):
+    node = start.node(loops=2, slow_timeout=2000, ring_frames=64)
+    sleepers = [raw(node, rcvbuf=4096) for _ in range(50)]
+    for sleeper in sleepers:
+        sleeper.open(room=room)
+    crowd = [flock.Member(node, room, keep=n == 0) for n in range(5)]
+    writer = flock.Publisher(node, room, unique("w"), 800, 8, pad="t" * 8000)
+    talker = json.dumps({"type": "ping"})
+
+    def talk():
+        """To go on sending is no excuse."""
+        try:
+            sleepers[0].send_frame(TEXT, talker)
+        except OSError:
+            pass  # it is closed already, as it should be
+
+    messages = flock.run_to_the_end(crowd, [writer], turn=talk)
+    flock.check(messages, crowd, [writer])
+    eventually(lambda: node.metric("chatnode_disconnects_total", 'reason="slow"') == 50, what="all sleepers are closed")
+    assert node.metric("chatnode_sessions") == 6
+    assert node.metric("chatnode_lagging_members") == 0
+    for sleeper in sleepers[1:5]:
+        frames, code = read_all(sleeper, None)
+        assert code in (4001, None) and has_no_silent_hole(frames) == 0 and len(frames) < 800
+
+
+def test_a_crowd_that_comes_back_reads_the_log_once(start, connect, raw, room):
+    redis = start.redis()
+    first, second = (start.node(redis=redis, loops=2).wait_ready() for _ in range(2))
+    ann = connect(first, room=room)
+    since = ann.publish("seen", room)["pos"]
+    for n in range(40):
+        ann.publish(n, room)
+    crowd = [raw(second) for _ in range(200)]
+    for client in crowd:
+        client.open(room=room, since=since)
+    last = ann.publish("end", room)["id"]
+    for client in crowd:
+        frames, _ = read_all(client, last)
+        assert [frame["content"] for frame in frames] == [*range(40), "end"]
+    reads = second.metric("chatnode_log_reads_total", 'kind="sent"')
+    assert reads + second.metric("chatnode_log_reads_total", 'kind="shared"') >= 200
+    assert reads <= 20 * SLOW, f"{reads} reads"
+
+
 def test_loops_share_a_room(start):
     node = start.node(loops=4, ping_interval=600000)
     room = unique("many")

@@ -254,6 +254,8 @@ static void test_without_memory_the_answer_comes_all_the_same(void **state)
 {
     (void)state;
     struct client *ann = rig_member(&rig, 0, "ann", NULL);
+    rig_say(&rig, ann, "lobby", "so that there is something to read");
+    client_expect(ann, "message");
     client_send(ann, "{\"type\":\"message\",\"content\":1,\"id\":\"a1\"}");
     client_send(ann, "{\"type\":\"direct\",\"to\":\"bob\",\"content\":1,\"id\":\"a2\"}");
     client_send(ann, "{\"type\":\"history\",\"id\":\"a3\"}");

@@ -306,9 +306,9 @@ static void test_trimmed_between_two_pages(void **state)
     struct client *ann = rig_member(&rig, 0, "ann", "hall");
     say_series(ann, "hall", 0, 120);
     struct client *bob = rig_member(&rig, 0, "bob", "");
-    fake_sink_limit(&bob->sink, 1);
+    fake_sink_limit(&bob->sink, 2);
     join_since(bob, "hall", said[5]);
-    hub_rig_settle(&rig); // the first page is here, the socket is full
+    hub_rig_settle(&rig); // the answer and the first page have filled the socket
     say_series(ann, "hall", 120, 200);
     client_drain(bob);
     hub_rig_settle(&rig);
@@ -316,30 +316,6 @@ static void test_trimmed_between_two_pages(void **state)
     client_expect_series(bob, "m", 6, 64);
     client_expect(bob, "gap");
     client_expect_series(bob, "m", 220, 100);
-    client_expect_nothing(bob);
-}
-
-// A page of which the bus left everything out, since it was not well-formed, and there is more.
-static void test_an_empty_page_with_more_behind_it(void **state)
-{
-    (void)state;
-    struct client *ann = rig_member(&rig, 0, "ann", "hall");
-    say_series(ann, "hall", 0, 100);
-    struct client *bob = rig_member(&rig, 0, "bob", "");
-    join_since(bob, "hall", said[5]);
-    struct cn_page_copy *page = calloc(1, sizeof(*page));
-    assert_non_null(page);
-    assert_int_equal(cn_channel_name_make(CN_CHANNEL_ROOM, cn_str_of("hall"), &page->channel),
-                     CN_OK);
-    page->kind = CN_READ_AFTER;
-    page->exact = page->more = true;
-    page->token = bob->loop->last_token;
-    cn_recovery_on_page_take(bob->session, &page);
-    assert_null(page);
-    hub_rig_settle(&rig);
-    expect_joined(bob, "true");
-    client_expect(bob, "gap");
-    client_expect_series(bob, "m", 0, 100);
     client_expect_nothing(bob);
 }
 
@@ -423,16 +399,60 @@ static void test_a_page_for_a_membership_that_ended_is_dropped(void **state)
     join_since(cid, "hall", said[2]);
     hub_rig_turn_main(&rig); // both pages are on their way
     client_send(bob, "{\"type\":\"leave\",\"room\":\"hall\"}");
+    assert_true(frame_has(client_expect(bob, "error"), "code", "\"superseded\""));
     client_expect(bob, "left");
-    join_since(bob, "hall", said[50]);
+    join_since(bob, "hall", said[80]);
     client_gone(cid);
     hub_rig_turn_loop(&rig, 0); // the first page comes before the second one was asked for
     client_expect_nothing(bob);
     hub_rig_settle(&rig);
     expect_joined(bob, "true");
-    client_expect_series(bob, "m", 51, 49);
+    client_expect_series(bob, "m", 81, 19);
     client_expect_nothing(bob);
     assert_int_equal(bob->session->in_flight, 0);
+}
+
+// Each request gets an answer, also the one whose place another took; and in this order.
+static void test_a_join_overtaken_by_another_is_answered(void **state)
+{
+    (void)state;
+    struct client *ann = rig_member(&rig, 0, "ann", "hall");
+    say_series(ann, "hall", 0, 100);
+    struct client *bob = rig_member(&rig, 0, "bob", "");
+    join_since(bob, "hall", said[2]);
+    client_send(bob, "{\"type\":\"join\",\"room\":\"hall\",\"since\":\"%s\",\"id\":\"k\"}",
+                said[3]);
+    const char *text = client_expect(bob, "error");
+    assert_true(frame_has(text, "code", "\"superseded\""));
+    assert_true(frame_has(text, "retry", "false"));
+    assert_true(frame_has(text, "id", "\"j\""));
+    hub_rig_settle(&rig);
+    text = expect_joined(bob, "true");
+    assert_true(frame_has(text, "id", "\"k\""));
+    client_expect_series(bob, "m", 4, 96);
+    // One that was answered is not answered twice, and one without an id not at all.
+    join_since(bob, "hall", said[99]);
+    expect_joined(bob, "true");
+    client_send(bob, "{\"type\":\"join\",\"room\":\"hall\",\"since\":\"0-0\"}");
+    client_send(bob, "{\"type\":\"leave\",\"room\":\"hall\",\"id\":\"l\"}");
+    assert_true(frame_has(client_expect(bob, "left"), "id", "\"l\""));
+    client_expect_nothing(bob);
+    hub_rig_settle(&rig);
+    client_expect_nothing(bob);
+}
+
+// A room that is not open yet.
+static void test_a_join_overtaken_while_it_waits_for_the_bus(void **state)
+{
+    (void)state;
+    struct client *ann = rig_member(&rig, 0, "ann", "");
+    client_send(ann, "{\"type\":\"join\",\"room\":\"hall\",\"id\":\"j1\"}");
+    client_send(ann, "{\"type\":\"join\",\"room\":\"hall\",\"id\":\"j2\"}");
+    assert_true(frame_has(client_expect(ann, "error"), "id", "\"j1\""));
+    hub_rig_start(&rig);
+    client_expect(ann, "joined"); // the inbox
+    assert_true(frame_has(client_expect(ann, "joined"), "id", "\"j2\""));
+    client_expect_nothing(ann);
 }
 
 static void test_one_session_reads_only_so_much_at_once(void **state)
@@ -478,10 +498,11 @@ int main(void)
         TEST(open_small_ring, test_ahead_of_the_bus_and_then_a_skip_or_the_end),
         TEST(open_short_log, test_trimmed_is_told_and_the_newest_follow),
         TEST(open_short_log, test_trimmed_between_two_pages),
-        TEST(open_small_ring, test_an_empty_page_with_more_behind_it),
         TEST(open_small_ring, test_the_inbox_brings_its_newest_hundred),
         TEST(open_down, test_a_join_without_the_bus_fails_in_time),
         TEST(open_small_ring, test_a_page_for_a_membership_that_ended_is_dropped),
+        TEST(open_small_ring, test_a_join_overtaken_by_another_is_answered),
+        TEST(open_down, test_a_join_overtaken_while_it_waits_for_the_bus),
         TEST(open_few_reads, test_one_session_reads_only_so_much_at_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

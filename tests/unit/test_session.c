@@ -26,6 +26,15 @@ static int open_small_rig(void **state)
     return 0;
 }
 
+static int open_patient_rig(void **state)
+{
+    (void)state;
+    static const char *const settings[] = {"--slow-timeout", "3600000", NULL};
+    hub_rig_open(&rig, 1, settings);
+    hub_rig_start(&rig);
+    return 0;
+}
+
 static int close_rig(void **state)
 {
     (void)state;
@@ -311,6 +320,53 @@ static void test_a_full_socket_gets_no_ping_and_reading_on_is_its_pong(void **st
     assert_int_equal(bob->sink.reason, CN_REASON_NO_PONG);
 }
 
+// Also one that goes on sending, and is alive for all that.
+static void test_who_takes_nothing_in_time_is_closed_as_slow(void **state)
+{
+    (void)state;
+    struct client *ann = rig_member(&rig, 0, "ann", NULL);
+    struct client *bob = rig_member(&rig, 0, "bob", NULL);
+    struct client *cid = rig_member(&rig, 0, "cid", NULL);
+    fake_sink_limit(&bob->sink, 0);
+    fake_sink_limit(&cid->sink, 0);
+    rig_say(&rig, ann, "lobby", "one"); // fills both
+    int64_t timeout_ms = rig.config.slow_timeout_ms;
+    for (int i = 0; i < 9; i++) {
+        client_send(bob, "{\"type\":\"ping\"}");
+        client_send(cid, "{\"type\":\"ping\"}");
+        hub_rig_pass_ms(&rig, timeout_ms / 10);
+    }
+    fake_sink_drain(&cid->sink);
+    fake_sink_limit(&cid->sink, 0);
+    cn_session_writable(cid->session); // it takes something, and is full again
+    hub_rig_pass_ms(&rig, timeout_ms / 10 - 1);
+    assert_false(bob->sink.closed);
+    hub_rig_pass_ms(&rig, 1);
+    assert_true(bob->sink.closed);
+    assert_int_equal(bob->sink.reason, CN_REASON_SLOW);
+    assert_int_equal(closed(CN_REASON_SLOW), 1);
+    hub_rig_pass_ms(&rig, timeout_ms * 9 / 10 - 1);
+    assert_false(cid->sink.closed);
+    client_drain(cid);
+    hub_rig_pass_ms(&rig, 2);
+    assert_false(cid->sink.closed);
+    assert_int_equal(closed(CN_REASON_SLOW), 1);
+}
+
+// Its end fills the socket: that is no second reason to end.
+static void test_a_socket_that_is_filled_by_the_end(void **state)
+{
+    (void)state;
+    struct client *ann = rig_member(&rig, 0, "ann", NULL);
+    fake_sink_limit(&ann->sink, 0);
+    cn_session_answer(ann->session, cn_codec_pong(&ann->loop->text, (struct cn_str){NULL, 0}));
+    cn_session_close(ann->session, CN_REASON_INTERNAL);
+    assert_true(ann->sink.full);
+    hub_rig_pass_ms(&rig, rig.config.slow_timeout_ms + 1);
+    assert_int_equal(ann->sink.reason, CN_REASON_INTERNAL);
+    assert_int_equal(closed(CN_REASON_SLOW), 0);
+}
+
 static void test_pings_of_those_who_came_together_are_spread(void **state)
 {
     (void)state;
@@ -412,8 +468,9 @@ static void test_nobody_waits_longer_than_the_bus_may_take(void **state)
 
 int main(void)
 {
-#define TEST(name)       cmocka_unit_test_setup_teardown(name, open_rig, close_rig)
-#define TEST_SMALL(name) cmocka_unit_test_setup_teardown(name, open_small_rig, close_rig)
+#define TEST(name)         cmocka_unit_test_setup_teardown(name, open_rig, close_rig)
+#define TEST_SMALL(name)   cmocka_unit_test_setup_teardown(name, open_small_rig, close_rig)
+#define TEST_PATIENT(name) cmocka_unit_test_setup_teardown(name, open_patient_rig, close_rig)
     const struct CMUnitTest tests[] = {
         TEST(test_welcome_then_inbox_then_room),
         TEST(test_an_empty_room_is_no_room),
@@ -429,7 +486,9 @@ int main(void)
         TEST(test_what_waited_goes_out_in_writes_of_the_right_size),
         TEST(test_a_silent_session_is_pinged_and_then_ended),
         TEST(test_who_speaks_is_not_pinged),
-        TEST(test_a_full_socket_gets_no_ping_and_reading_on_is_its_pong),
+        TEST_PATIENT(test_a_full_socket_gets_no_ping_and_reading_on_is_its_pong),
+        TEST(test_who_takes_nothing_in_time_is_closed_as_slow),
+        TEST(test_a_socket_that_is_filled_by_the_end),
         TEST(test_pings_of_those_who_came_together_are_spread),
         TEST(test_all_are_sent_away_within_the_spread),
         TEST(test_who_waits_for_an_answer_goes_after_it),
