@@ -113,6 +113,7 @@ struct cn_welcome {
     size_t max_message_bytes;
     unsigned max_rooms;
     unsigned max_in_flight;
+    int64_t dedupe_ms;        // how long an id is remembered
     struct cn_str durability; // a word of CN_DURABILITY_TABLE
 };
 

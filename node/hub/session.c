@@ -123,6 +123,7 @@ static void welcome(struct cn_session *session)
         .max_message_bytes = (size_t)hub->config->max_message_bytes,
         .max_rooms = (unsigned)hub->config->max_rooms,
         .max_in_flight = (unsigned)hub->config->max_in_flight,
+        .dedupe_ms = hub->config->dedupe_ttl_s * 1000,
         .durability = cn_str_of(cn_durability_word(cn_supervisor_durability(hub))),
     };
     cn_session_answer(session, cn_codec_welcome(&session->loop->text, &words));
@@ -456,19 +457,29 @@ static void send_away(struct cn_session *session, int64_t in_ms, enum cn_reason 
     cn_session_answer(session, cn_codec_reconnect(&session->loop->text, in_ms, reason));
 }
 
-static void send_list_away(struct cn_link *list, size_t count, size_t *done, int64_t spread_ms,
+// The times at which sessions go: `next` of `count`, taken in steps of `step`.
+struct turns {
+    int64_t next;
+    int64_t step;
+    int64_t count;
+};
+
+static void send_list_away(struct cn_link *list, struct turns *turns, int64_t spread_ms,
                            enum cn_reason reason)
 {
     CN_LIST_EACH_SAFE (link, list) {
         struct cn_session *session = CN_CONTAINER(link, struct cn_session, queued);
-        send_away(session, spread_ms * (int64_t)(*done)++ / (int64_t)count, reason);
+        send_away(session, spread_ms * turns->next / turns->count, reason);
+        turns->next += turns->step;
     }
 }
 
 void cn_loop_send_away(struct cn_loop *loop, int64_t spread_ms, enum cn_reason reason)
 {
-    size_t done = 0;
-    size_t count = loop->session_count ? loop->session_count : 1;
-    send_list_away(&loop->idle, count, &done, spread_ms, reason);
-    send_list_away(&loop->awaiting, count, &done, spread_ms, reason);
+    // Each loop has turns of its own, so that no two sessions of the node go at the same time.
+    int64_t loops = loop->hub->loop_count;
+    int64_t sessions = loop->session_count ? (int64_t)loop->session_count : 1;
+    struct turns turns = {.next = loop->index, .step = loops, .count = sessions * loops};
+    send_list_away(&loop->idle, &turns, spread_ms, reason);
+    send_list_away(&loop->awaiting, &turns, spread_ms, reason);
 }

@@ -179,6 +179,7 @@ enum cn_err cn_codec_welcome(struct cn_buf *out, const struct cn_welcome *welcom
     put_number(&w, ",\"limits\":{\"max_message_bytes\":", (int64_t)welcome->max_message_bytes);
     put_number(&w, ",\"max_rooms\":", welcome->max_rooms);
     put_number(&w, ",\"max_in_flight\":", welcome->max_in_flight);
+    put_number(&w, ",\"dedupe_ms\":", welcome->dedupe_ms);
     put_text(&w, "},\"durability\":", welcome->durability);
     PUT(&w, "}");
     return finish(&w);

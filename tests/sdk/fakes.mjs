@@ -93,7 +93,7 @@ export function makeClient(options = {}) {
 
 export const WELCOME = {
   type: "welcome", user: "ann", session: "1", node: "node-1", version: "0.1.0", ping_ms: 25_000,
-  limits: { max_message_bytes: 65_536, max_rooms: 128, max_in_flight: 64 }, durability: "memory",
+  limits: { max_message_bytes: 65_536, max_rooms: 128, max_in_flight: 64, dedupe_ms: 300_000 }, durability: "memory",
 };
 
 /** Answers `welcome`, the inbox, and every `join` with the position that it asked for. */

@@ -397,7 +397,7 @@ static const struct cn_str absent = {NULL, 0};
 static enum cn_err write_welcome(struct cn_buf *out)
 {
     return cn_codec_welcome(out, &(struct cn_welcome){S("ann"), S("s1"), S("n\"1\\"), S("0.1"),
-                                                      25000, 65536, 128, 64, S("redis")});
+                                                      25000, 65536, 128, 64, 300000, S("disk")});
 }
 
 #define WRITER(name, call)                                                                         \
@@ -455,7 +455,7 @@ static const struct written_case written_cases[] = {
     {write_welcome, "{\"type\":\"welcome\",\"user\":\"ann\",\"session\":\"s1\","
                     "\"node\":\"n\\\"1\\\\\",\"version\":\"0.1\",\"ping_ms\":25000,"
                     "\"limits\":{\"max_message_bytes\":65536,\"max_rooms\":128,"
-                    "\"max_in_flight\":64},\"durability\":\"redis\"}"},
+                    "\"max_in_flight\":64,\"dedupe_ms\":300000},\"durability\":\"disk\"}"},
     {write_joined, "{\"type\":\"joined\",\"room\":\"lobby\"," POS ",\"recovered\":true,"
                    "\"id\":\"i\"}"},
     {write_joined_inbox,

@@ -111,7 +111,9 @@ export interface Welcome {
   node: string;
   version: string;
   ping_ms: number;
-  limits?: { max_message_bytes?: number; max_rooms?: number; max_in_flight?: number };
+  limits?: { max_message_bytes?: number; max_rooms?: number; max_in_flight?: number;
+    /** How long the server remembers an id. */
+    dedupe_ms?: number };
   /**
    * What an ack means: the message is in the node's "memory", on the store's "disk", there without
    * delay ("disk-always"), on several machines ("replicated"), or nobody knows ("unknown").

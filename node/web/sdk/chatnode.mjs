@@ -23,8 +23,7 @@ const TIMER_MAX_MS = 2 ** 31 - 1; // a longer timer would run at once
 const STABLE_MS = 30_000; // a connection that lived so long starts the back-off anew
 const WELCOME_MS = 10_000; // from dialling to `welcome`
 const PROBE_MS = 4_000; // a ping is answered within this time, or the connection is dead
-const UNCONFIRMED_MS = 240_000; // below the server's memory of ids: no retry may come after that
-const SAME_ID_MS = 300_000; // the server stores an id once within this time
+const DEDUPE_MS = 300_000; // the server's memory of ids, unless it says otherwise
 const KNOWN_MAX = 1_024; // positions remembered of a channel
 const IN_FLIGHT_MAX = 32;
 const CLOSING_MS = 2_000; // for the server to confirm a close, where the socket would wait longer
@@ -121,7 +120,7 @@ class Cursor {
     const before = this.#stored.get(key);
     this.#stored.set(key, { gen, ts });
     forgetOldest(this.#stored);
-    return before !== undefined && before.gen !== gen && Math.abs(ts - before.ts) < SAME_ID_MS;
+    return before !== undefined && before.gen !== gen && Math.abs(ts - before.ts) < DEDUPE_MS;
   }
 }
 
@@ -340,18 +339,23 @@ export class Chatnode {
     }
   }
 
+  // No retry may come after the server's memory of ids.
+  get #unconfirmedMs() {
+    return (this.#welcome?.limits?.dedupe_ms ?? DEDUPE_MS) * 0.8;
+  }
+
   // False if it must not be sent any more.
   #transmit(request) {
     const now = this.#options.now();
     // A machine that slept has late timers; by the clock the server may have forgotten the id.
-    if (request.sentAt !== null && now - request.sentAt >= UNCONFIRMED_MS) {
+    if (request.sentAt !== null && now - request.sentAt >= this.#unconfirmedMs) {
       this.#settle(request, "reject", unconfirmedError());
     } else if (request.bytes > this.#maxBytes) { // not known when it was asked for
       this.#settle(request, "reject", this.#tooBig());
     } else {
       request.inFlight = true;
       request.sentAt ??= now;
-      request.timer ??= this.#later(UNCONFIRMED_MS, () => this.#giveUp(request));
+      request.timer ??= this.#later(this.#unconfirmedMs, () => this.#giveUp(request));
       this.#socket.send(request.text);
     }
     return request.inFlight;
