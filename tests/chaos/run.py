@@ -135,7 +135,7 @@ class World:
         """Waits until everything that was published has its answer and every reader has seen the last messages."""
         crowd = self.crowd
         for node in self.nodes:
-            node.wait_ready(SETTLE_S)
+            node.wait_ready(self.options.settle)
         crowd.end()
         self._until(lambda: crowd.stats()["waiting"] == 0, "every publish has its answer")
         self._until(crowd.mark, "the last message of each channel can be sent")
@@ -144,7 +144,7 @@ class World:
 
     def _until(self, condition, what):
         try:
-            eventually(condition, SETTLE_S, what)
+            eventually(condition, self.options.settle, what)
         except AssertionError as error:
             self.say(f"      {error}; behind: {self.crowd.stats()['behind'][:8]}")
 
@@ -261,7 +261,7 @@ def show(figures, say):
 
 def parse(argv):
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seed", type=int, help="repeats a run; without it one is drawn")
+    parser.add_argument("--seed", type=int, help="repeats a run; without it $CHAOS_SEED, or one is drawn")
     parser.add_argument("--seconds", type=float, help="about how long the faults go on")
     parser.add_argument("--minutes", type=float)
     parser.add_argument("--count", type=int, help="how many faults, whatever time it takes")
@@ -274,10 +274,12 @@ def parse(argv):
     parser.add_argument("--history", type=int, default=HISTORY_MESSAGES, help="entries kept of each channel")
     parser.add_argument("--json", metavar="FILE", help="writes the figures there too")
     parser.add_argument("--node", metavar="BINARY", help="another program than $CHATNODE")
+    parser.add_argument("--settle", type=float, default=SETTLE_S, help="seconds until all must be well after the last heal")
+    parser.add_argument("--strict", action="store_true", help="a failover may lose nothing silently")
     parser.add_argument("--keep", action="store_true", help="keeps history and logs also of a good run")
     options = parser.parse_args(argv)
     if options.seed is None:
-        options.seed = random.SystemRandom().randrange(1 << 32)
+        options.seed = int(os.environ.get("CHAOS_SEED") or random.SystemRandom().randrange(1 << 32))
     seconds = (options.minutes or 0) * 60 + (options.seconds or 0) or 60
     options.until = None if options.count else seconds
     options.count = options.count or max(int(seconds / PER_FAULT_S * 3), 10)
@@ -320,7 +322,7 @@ def execute(options, say):
     finally:
         world.keep(folder)
         world.stop()
-    report = check(history)
+    report = check(history, options.strict)
     figures = summary(options, history, report, nemesis.done, stats, seconds)
     problems += too_little(options, figures)
     if options.keep or problems or report.violations:
