@@ -414,7 +414,7 @@ class Reader(Watcher):
     def __init__(self, crowd, index, user, rooms):
         self.flaky, self.slow = index % 4 == 3, index % 6 == 2
         super().__init__(crowd, user, f"r{index}({user})", rooms, steady=not (self.flaky or self.slow),
-                         rcvbuf=4096 if self.slow else None)
+                         rcvbuf=32768 if self.slow else None)
         self.next_whim, self.awake = 0.0, 0.0
 
     def on_welcome(self, now):

@@ -143,10 +143,15 @@ class World:
         self._until(lambda: not crowd.stats()["behind"], "every reader has seen the last messages")
 
     def _until(self, condition, what):
-        try:
-            eventually(condition, self.options.settle, what)
-        except AssertionError as error:
-            self.say(f"      {error}; behind: {self.crowd.stats()['behind'][:8]}")
+        begin = time.monotonic()
+        for patience in (3, self.options.settle):
+            try:
+                eventually(condition, patience, what)
+                break
+            except AssertionError as error:
+                self.say(f"      {error}; behind: {self.crowd.stats()['behind'][:8]}")
+        if time.monotonic() - begin > 3:
+            self.say(f"      after {time.monotonic() - begin:.1f} s: {what}")
 
     def logs(self, history):
         """Each channel's log, as Redis has it."""
