@@ -124,13 +124,13 @@ class View:
 
 
 class History:
-    """One run. `losses` are [(begin, end, kind)] of the faults in which Redis lost data, `logs` {channel: [(pos, msg)]}
-    as they were at the end, `marks` {channel: message} the last message of each channel."""
+    """One run. `faults` are [(begin, end, kind)] of all faults, `losses` those in which Redis lost data, `logs` {channel:
+    [(pos, msg)]} as they were at the end, `marks` {channel: message} the last message of each channel."""
 
     def __init__(self):
         self.gens = Gens()
         self.publishes = Publishes()
-        self.views, self.losses = [], []
+        self.views, self.faults, self.losses = [], [], []
         self.logs, self.marks, self.counts = {}, {}, {}
 
     def save(self, path):

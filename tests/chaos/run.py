@@ -280,7 +280,7 @@ def parse(argv):
     parser.add_argument("--json", metavar="FILE", help="writes the figures there too")
     parser.add_argument("--node", metavar="BINARY", help="another program than $CHATNODE")
     parser.add_argument("--settle", type=float, default=SETTLE_S, help="seconds until all must be well after the last heal")
-    parser.add_argument("--strict", action="store_true", help="a failover may lose nothing silently")
+    parser.add_argument("--strict", action="store_true", help="without the exceptions that checker.py names")
     parser.add_argument("--keep", action="store_true", help="keeps history and logs also of a good run")
     options = parser.parse_args(argv)
     if options.seed is None:
@@ -321,6 +321,7 @@ def execute(options, say):
         problems += [f"client: {text}" for text in world.crowd.finish(folder / "history")]
         problems += world.leftovers(open_before)
         history = History.load(folder / "history")
+        history.faults = [(begin, end, kind) for kind, begin, end in nemesis.done]
         history.losses = nemesis.losses
         world.logs(history)
         history.save(folder / "history")
