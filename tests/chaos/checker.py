@@ -15,6 +15,8 @@ The rules, one verdict each:
                 the later one stands before the earlier.
   phantom       A reader was shown, or a log holds, what nobody sent to that channel, or other bytes than were sent.
   ack_mismatch  An ack names a position that carries another message, or none while the message is elsewhere.
+  false_gap     A reader was told a gap, although the entry at its last position is in the log to the end and Redis had lost
+                nothing yet: what cries wolf could hide anything.
   stuck         A reader did not get to the end of a channel, although everything was healed and it had time.
   refused       A correct publish got an error that says not to try again.
 
@@ -40,7 +42,7 @@ import collections
 
 from history import ACKED, FAILED, NO_CHANNEL, NO_POS, SEQ_BITS, UNKNOWN
 
-VERDICTS = ("lost", "silent_gap", "duplicate", "order", "phantom", "ack_mismatch", "stuck", "refused")
+VERDICTS = ("lost", "silent_gap", "duplicate", "order", "phantom", "ack_mismatch", "false_gap", "stuck", "refused")
 KEPT = 20  # violations of a kind that are described; the others are counted
 
 
@@ -146,6 +148,7 @@ class Checker:
         sent = {self.rows.msg[row]: row for rows in (channel.rows, channel.copies) for row in rows}
         for view in channel.views:
             self._view(channel, view, sent)
+            self._gaps(view, {pos for pos, _ in log or ()})
         if log is not None:
             self._log_is_whole(channel, log, sent)
         self._publishers_order(channel)
@@ -198,6 +201,15 @@ class Checker:
         gaps = sorted(view.gaps)
         mine = self._messages_of(view, sent, gaps)
         self._holes(channel, view, sent, mine, gaps)
+
+    def _gaps(self, view, kept):
+        first_loss = min((begin for begin, _, _ in self.history.losses), default=float("inf"))
+        for index, when, _ in view.gaps:
+            before = view.at[index - 1] if index else view.start
+            if before in kept and when < first_loss:
+                self.report.add("false_gap", f"{view.name} at {self.text(before)}, {when:.3f}")
+            elif before in kept:
+                self.report.figures["gaps without need after a loss"] += 1
 
     def _messages_of(self, view, sent, gaps):
         """The reader's messages with the index of the last sighting; each was sent, and none came twice without a gap."""

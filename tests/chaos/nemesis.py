@@ -157,11 +157,13 @@ class Nemesis:
         self.world.nodes[fault.target].signal(signal.SIGCONT)
 
     def begin_node_term(self, fault):
+        self.world.leaving.add(self.world.nodes[fault.target])
         self.world.nodes[fault.target].signal(signal.SIGTERM)
 
     def heal_node_term(self, fault):
         node = self.world.nodes[fault.target]
         node.finish()
+        self.world.leaving.discard(node)
         node.start()
 
     # ---- Redis ----

@@ -54,7 +54,8 @@ class World:
         self.options, self.say, self.began = options, say, time.monotonic()
         self.proxy = Proxy(options.seed)
         self.nodes, self.stores, self.crowd = [], [], None
-        self.deaths = []
+        self.leaving = set()  # nodes that were told to end
+        self.open_before = 0  # descriptors of a node without clients
 
     def start(self):
         self.stores = [Store().start(), Store().start()]
@@ -73,6 +74,7 @@ class World:
             ports += [node.port, self.proxy.open(f"node-{index}", node.port)]
         for node in self.nodes:
             node.wait_ready()
+        self.open_before = max(fds(node) for node in self.nodes)
         self.crowd = Handle(seed=self.options.seed, ports=ports, rooms=[f"room{n}" for n in range(self.options.rooms)],
                             users=[f"u{n}" for n in range(max(self.options.readers // 2, 1))],
                             readers=self.options.readers, publishers=self.options.publishers)
@@ -88,7 +90,7 @@ class World:
         end = time.monotonic() + seconds
         while True:
             for process in self.nodes + self.stores:
-                if process in harness.running and not process.alive():
+                if process in harness.running and process not in self.leaving and not process.alive():
                     raise AssertionError(f"{process.name} ended with {process.child.returncode}:\n{process.log[-6000:]}")
             left = end - time.monotonic()
             if left <= 0:
@@ -162,9 +164,9 @@ class World:
                 number = NUMBER.search(text)
                 log.append((history.gens.key(*place.split(b"-")), int(number[1]) if number else 0))
 
-    def leftovers(self, before):
+    def leftovers(self):
         """What is not as it was before the clients came: open descriptors, memory."""
-        problems = []
+        problems, before = [], self.open_before
         for node in self.nodes:
             try:
                 eventually(lambda node=node: fds(node) <= before + 4, what="the descriptors are closed")
@@ -176,7 +178,7 @@ class World:
 
     def keep(self, folder):
         """Copies the logs."""
-        for process in self.nodes + self.stores:
+        for process in (one for one in self.nodes + self.stores if one.log_path.exists()):
             shutil.copy(process.log_path, folder / f"{process.name}-{process.pid}.log")
 
     def stop(self):
@@ -312,19 +314,22 @@ def execute(options, say):
     problems = []
     try:
         world.start()
-        open_before = max(fds(node) for node in world.nodes)
         begin = time.monotonic()
         nemesis.run(plan, lambda: options.until and time.monotonic() - begin >= options.until)
         world.settle()
         seconds = time.monotonic() - begin
         stats = world.crowd.stats()
+        stats["most memory of a node in MiB"] = max(node.rss_bytes() for node in world.nodes) >> 20
         problems += [f"client: {text}" for text in world.crowd.finish(folder / "history")]
-        problems += world.leftovers(open_before)
+        problems += world.leftovers()
         history = History.load(folder / "history")
         history.faults = [(begin, end, kind) for kind, begin, end in nemesis.done]
         history.losses = nemesis.losses
         world.logs(history)
         history.save(folder / "history")
+    except BaseException:
+        say(f"kept: {folder}")
+        raise
     finally:
         world.keep(folder)
         world.stop()

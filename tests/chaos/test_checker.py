@@ -341,6 +341,17 @@ def test_an_error_for_good_is_refused(story):
     assert story.found() == {"refused": 1}
 
 
+def test_a_gap_without_any_loss_is_false(story):
+    story.sends(0, 1).sees("r1", 0, "gap", 1).sees("r2", 0, 1).log((100, 0, 1), (100, 1, 2))
+    assert story.found() == {"false_gap": 1}
+
+
+def test_a_gap_after_a_loss_or_from_a_place_that_was_trimmed_is_not_false(story):
+    story.sends(0, 1, 2).sees("r1", 0, "gap", 1).sees("r2", 0, 1).loss().log((100, 1, 2), (100, 2, 3))
+    story.sees("r1", "gap", 2).sees("r2", 2)
+    assert story.found() == {}
+
+
 def test_a_reader_is_not_concerned_by_what_was_before_its_start(story):
     story.sends(0, 1, 2).reader("late", start=(100, 1)).sees("r1", 0, 1, 2).sees("r2", 0, 1, 2).sees("late", 2)
     assert story.found() == {}
