@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # `./run test`: runs the rings of tests in every build that they are meant for, and sums them up.
-#   rings.sh [RING...]   unit contract lint system browser | clang asan tsan debian13 compose
+#   rings.sh [RING...]   unit contract lint system browser | chaos clang asan tsan debian13 compose
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . deploy/common.sh
@@ -101,6 +101,14 @@ run_tsan() {
     rings tsan tsan 'unit|contract|threads' without_aslr env TSAN_OPTIONS=halt_on_error=1
 }
 
+# With a seed of its own each time, which is said here, since CTest shows nothing of tests that pass.
+run_chaos() {
+    local seed=${CHAOS_SEED:-$((RANDOM * 32768 + RANDOM))}
+    compile release --preset release || return 0
+    say "the seed of chaos.random: $seed (CHAOS_SEED=$seed repeats it)"
+    rings chaos release chaos env CHAOS_SEED="$seed"
+}
+
 # These build for themselves; any configured build has their tests.
 run_elsewhere() {
     configure release --preset release -DCN_TESTS=ON || { broken "$1: cmake"; return 0; }
@@ -114,7 +122,7 @@ run_all() {
         [[ $wanted != *" $ring "* ]] || here+=("$ring")
     done
     [ ${#here[@]} = 0 ] || run_native "${here[@]}"
-    for ring in clang asan tsan; do
+    for ring in chaos clang asan tsan; do
         [[ $wanted != *" $ring "* ]] || "run_$ring"
     done
     for ring in debian13 compose; do
@@ -132,7 +140,7 @@ summary() {
 }
 
 main() {
-    local every=("${native[@]}" clang asan tsan debian13 compose) ring
+    local every=("${native[@]}" chaos clang asan tsan debian13 compose) ring
     for ring in "$@"; do
         [[ " ${every[*]} " == *" $ring "* ]] || fail "no ring $ring; there are: ${every[*]}"
     done

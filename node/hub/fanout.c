@@ -164,7 +164,8 @@ void cn_fanout_reset(struct cn_loop *loop, struct cn_feed *feed, struct cn_pos t
     for (uint32_t i = 0; i < feed->count; i++)
         if (!cn_list_is_linked(&feed->members[i]->lagging))
             feed->members[i]->next = feed->ring.next;
-    feed->tail = feed->flushed_pos = tail;
+    // Who falls behind before the gap was written must not resume past it: flushed_pos stays.
+    feed->tail = tail;
     cn_shelf_reset(loop, feed);
     cn_fanout_append(loop, feed, gap);
     cn_recovery_reset(feed);

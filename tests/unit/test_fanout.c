@@ -435,6 +435,30 @@ static void test_a_reset_is_told_in_its_place(void **state)
     client_expect_nothing(cid);
 }
 
+// Level, but its socket was full when the channel began anew from nothing; and it was not told
+// before the ring had moved on. It goes on from where it was, not from where the others go on.
+static void test_who_falls_before_a_reset_is_told_keeps_its_place(void **state)
+{
+    (void)state;
+    struct client *ann = rig_member(&rig, 0, "ann", NULL);
+    struct client *bob = rig_member(&rig, 0, "bob", NULL);
+    say_series(ann, "lobby", "m", 0, 5);
+    client_expect_series(bob, "m", 0, 5);
+    fake_sink_limit(&bob->sink, 0);
+    client_send(bob, "{\"type\":\"ping\"}");
+    hub_rig_settle(&rig);
+    reset("lobby", (struct cn_pos){0, 0});
+    hub_rig_settle(&rig);
+    say_series(ann, "lobby", "m", 5, 40);
+    client_expect_series(ann, "m", 0, 5);
+    client_expect(ann, "gap");
+    client_drain(bob);
+    hub_rig_settle(&rig);
+    client_expect(bob, "pong");
+    client_expect_series(bob, "m", 5, 40); // the log has its place: in truth nothing was lost
+    client_expect_nothing(bob);
+}
+
 int main(void)
 {
 #define TEST(open, name) cmocka_unit_test_setup_teardown(name, open, close_rig)
@@ -454,6 +478,7 @@ int main(void)
         TEST(open_small_ring, test_who_fell_off_the_ring_goes_on_from_history),
         TEST(open_small_ring, test_who_joined_without_history_gets_none_when_it_falls),
         TEST(open_rig, test_a_reset_is_told_in_its_place),
+        TEST(open_small_ring, test_who_falls_before_a_reset_is_told_keeps_its_place),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
