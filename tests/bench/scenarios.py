@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""The scenarios of the bench: clients that come back (jitter, nodekill, avalanche), and storing (fanin, redisrestart).
+"""The scenarios of the bench: clients that come back (jitter, nodekill, avalanche), storing (fanin,
+redisrestart), and clients that do not read (stalled).
 
 Each starts its own Redis and nodes, prints one line of JSON and one for people, and returns whether all was right:
 nothing lost, nothing twice, everything in order, everybody back. The goals are said, but are no pass or fail: they are
@@ -14,6 +15,7 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "system"))
 import harness  # noqa: E402
+import stalled as stalled_readers  # noqa: E402
 
 QUIET = ("--log-level", "warn")
 PATIENCE = 290  # seconds for one scenario; the programs themselves give up sooner when nothing moves
@@ -33,10 +35,10 @@ class Given:
 class Stage:
     """Redis and nodes, ended when the scenario is over."""
 
-    def __init__(self, given, nodes, redis_flags=()):
+    def __init__(self, given, nodes, redis_flags=(), node_flags=()):
         harness.CHATNODE = str(given.build / "chatnode")
         self.redis = harness.Redis(*redis_flags, start=False)
-        self.nodes = [harness.Node(*QUIET, *given.extra, name=f"bench{number}", redis=self.redis, start=False)
+        self.nodes = [harness.Node(*QUIET, *node_flags, *given.extra, name=f"bench{number}", redis=self.redis, start=False)
                       for number in range(nodes)]
 
     def __enter__(self):
@@ -205,7 +207,24 @@ def redisrestart(options):
                   "first ack < 2 s", seen and after_ms < 2000)
 
 
-ALL = {scenario.__name__: scenario for scenario in (jitter, nodekill, avalanche, fanin, redisrestart)}
+def stalled(options):
+    """Many members of a busy room do not read at all; the others must not notice, nor the node's memory grow."""
+    given = Given(options, clients=1000, rooms=1, messages=100, seconds=15, content=1000)
+    flags = ("--slow-timeout", 3600000, "--ping-interval", 3600000, "--publish-deadline", 30000, "--replay", 0)
+    with Stage(given, 1, node_flags=flags) as stage:
+        result = stalled_readers.measure(stage.nodes[0], given.clients, 100, given.messages, given.seconds, given.content)
+    early, late = result["rss_mib"][1], result["rss_mib"][-1]
+    ratio = result["among_stalled_ms"]["p99"] / result["alone_ms"]["p99"]
+    result["p99_ratio"] = round(ratio, 2)
+    return report("stalled", result,
+                  f"{result['lagging']:,} of {result['stalled']:,} stalled; p99 {result['alone_ms']['p99']} ms without them, "
+                  f"{result['among_stalled_ms']['p99']} ms with them ({ratio:.2f}); the node's memory "
+                  f"{' > '.join(str(value) for value in result['rss_mib'])} MiB, {result['rss_kib_a_stalled']} KiB a stalled "
+                  f"one", "memory grows < 10 % over twice as many messages, p99 ratio < 1.5",
+                  late < 1.1 * early and ratio < 1.5)
+
+
+ALL = {scenario.__name__: scenario for scenario in (jitter, nodekill, avalanche, fanin, redisrestart, stalled)}
 
 
 def add_arguments(parser):

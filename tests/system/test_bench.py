@@ -56,6 +56,12 @@ def test_storing_goes_on_after_a_restart_of_redis():
     assert result["acked"] == result["delivered"] == result["sent"] > 0
 
 
+def test_readers_that_stall_are_measured():
+    result = bench("stalled", "--clients", 20, "--messages", 40, "--seconds", 2)
+    assert result["complete"] and result["lagging"] >= 0
+    assert result["sessions"] == 20 + 100 + 1 and len(result["rss_mib"]) == 4
+
+
 def run_program(program, *words):
     """Exit code and result of one measuring program."""
     argv = [str(word) for word in (BUILD / program, *words)]
