@@ -414,7 +414,7 @@ class Reader(Watcher):
     def __init__(self, crowd, index, user, rooms):
         self.flaky, self.slow = index % 4 == 3, index % 6 == 2
         super().__init__(crowd, user, f"r{index}({user})", rooms, steady=not (self.flaky or self.slow),
-                         rcvbuf=32768 if self.slow else None)
+                         rcvbuf=131072 if self.slow else None)
         self.next_whim, self.awake = 0.0, 0.0
 
     def on_welcome(self, now):
@@ -735,6 +735,13 @@ class Crowd:
                 "delivered": sum(len(view.at) for view in self.history.views if view.reader[0] == "r"),
                 "behind": [view.name for view in self.history.views if not view.complete and view.reader != self.herald.user],
                 "sockets": sum(session.sock is not None for session in self.sessions), **self.counts}
+
+    def order_behind(self, now):
+        """For a failure: where the readers are that did not get to the end, and how their connections do."""
+        return [f"{watched.view.name} at {watched.position()}, joined {watched.joined}; port {one.port}, "
+                f"connection {one.number}, {'open' if one.open else 'closed'}, {'reading' if one.reading else 'stalled'}, "
+                f"heard {now - one.heard:.1f} s ago" for one in self.readers + self.publishers
+                for watched in one.watched.values() if not watched.view.complete]
 
     def order_end(self, now):
         """No new messages, no more whims."""

@@ -94,6 +94,7 @@ class Door:
         self.label = re.compile(label) if label else None
         self.mode, self.only, self.options = "pass", None, {}
         self.flows = set()
+        self.writes = 0
         self.listener = None
         self.port = 0
 
@@ -179,6 +180,9 @@ class Engine:
 
     def order_flows(self, name):
         return [flow.label for flow in self.doors[name].flows]
+
+    def order_writes(self, name):
+        return self.doors[name].writes
 
     def order_stop(self):
         self.running = False
@@ -374,6 +378,7 @@ class Engine:
         except OSError:
             self._end(side.flow)
             return False
+        side.flow.door.writes += 1
         side.queue.popleft()
         side.queued -= done
         if done < len(data):
@@ -449,6 +454,10 @@ class Proxy:
     def flows(self, name):
         """The labels of the open connections, None for one without."""
         return self._order("flows", name)
+
+    def writes(self, name):
+        """How many pieces were passed on, both ways."""
+        return self._order("writes", name)
 
     def stop(self):
         try:

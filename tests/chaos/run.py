@@ -151,7 +151,9 @@ class World:
                 eventually(condition, patience, what)
                 break
             except AssertionError as error:
-                self.say(f"      {error}; behind: {self.crowd.stats()['behind'][:8]}")
+                self.say(f"      {error}")
+                for text in self.crowd.behind()[:8]:
+                    self.say(f"      behind: {text}")
         if time.monotonic() - begin > 3:
             self.say(f"      after {time.monotonic() - begin:.1f} s: {what}")
 
