@@ -13,6 +13,7 @@ import random
 import re
 import select
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -333,8 +334,10 @@ def execute(options, say):
         say(f"kept: {folder}")
         raise
     finally:
-        world.keep(folder)
-        world.stop()
+        try:
+            world.keep(folder)
+        finally:
+            world.stop()
     report = check(history, options.strict)
     figures = summary(options, history, report, nemesis.done, stats, seconds)
     problems += too_little(options, figures)
@@ -360,6 +363,7 @@ def main(argv=None):
     def say(text):
         print(text, flush=True)
 
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is ended
     say(f"seed {options.seed}")
     figures, problems, report, folder = execute(options, say)
     show(figures, say)
