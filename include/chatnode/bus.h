@@ -74,7 +74,8 @@ struct cn_publish {
     void *arg;
     // The caller's own, carried along:
     uint64_t session;
-    bool has_id;   // the client gave the id, and expects an ack
+    bool has_id;   // the client gave the id
+    bool has_ack;  // somebody is told when it is stored
     int leg;       // which part of a directed message this is
     void *context; // freed with free(3) together with the publish
     size_t body_len;
@@ -165,13 +166,12 @@ struct cn_bus_options {
     // What an ack must promise at least; UNKNOWN: nothing. Publishes are refused while it cannot.
     enum cn_durability required;
     // Redis only:
-    int64_t watchdog_ms;       // a connection silent for so long is made anew
-    size_t held_messages;      // live messages of one channel held during its catch-up
-    int64_t check_ms;          // each channel's end is compared with its log this often; 0: never
-    int64_t replay_ms;         // acked publishes of so long are submitted again after a failover
-    size_t replay_bytes;       // of them at most; 0: none
-    int64_t replica_wait_ms;   // how long an ack may wait for a replica
-    int64_t durability_ask_ms; // how often Redis is asked for its settings
+    int64_t watchdog_ms;     // a connection silent for so long is made anew
+    size_t held_messages;    // live messages of one channel held during its catch-up
+    int64_t check_ms;        // each channel's end is compared with its log this often; 0: never
+    int64_t replay_ms;       // acked publishes of so long are submitted again after a failover
+    size_t replay_bytes;     // of them at most; 0: none
+    int64_t replica_wait_ms; // how long an ack may wait for a replica; under half of watchdog
 };
 
 struct cn_bus_stats {      // since the start
@@ -187,7 +187,7 @@ struct cn_bus_stats {      // since the start
     uint64_t checks_off;   // and was not the same: they were read again
     uint64_t failovers;    // times that another server, or the same one anew, carried on
     uint64_t restored;     // acked publishes that a failover had lost, submitted again
-    uint64_t unrestored;   // those of the last time that could not be submitted again
+    uint64_t unrestored;   // acked publishes that could not be submitted again
     uint64_t forgotten;    // acked publishes that found no room to be kept for a failover
     uint64_t refused;      // publishes that the store refused
     uint64_t unreplicated; // publishes that no replica confirmed in time

@@ -45,7 +45,7 @@
     TEXT(require_durability, "require-durability", "none", 0, "Bus", "WORD",                       \
          "what an ack must promise: none, disk, disk-always or replicated; publishes that Redis "  \
          "cannot keep so are refused")                                                             \
-    NUMBER(replica_wait_ms, "replica-wait", 500, 10, 60000, 0, "Bus", "MS",                        \
+    NUMBER(replica_wait_ms, "replica-wait", 300, 10, 60000, 0, "Bus", "MS",                        \
            "with `replicated`: how long an ack waits for a replica at most")                       \
     NUMBER(watchdog_ms, "watchdog", 3000, 100, 60000, 0, "Bus", "MS",                              \
            "a connection to Redis that is silent for so long is made anew")                        \

@@ -27,7 +27,8 @@ enum cn_durability {
 // What a Redis says of itself: CONFIG GET and INFO.
 struct cn_store {
     bool aof;              // appendonly, and its last write went well
-    bool fsync_always;     // appendfsync
+    bool fsync_always;     // appendfsync, during a rewrite too
+    bool fsync_never;      // left to the kernel
     bool evicts;           // maxmemory is set and maxmemory-policy is not noeviction
     bool config_hidden;    // CONFIG GET is not allowed: appendfsync is not known
     unsigned replicas;     // connected and online

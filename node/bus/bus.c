@@ -302,12 +302,14 @@ void cn_bus_read_take(struct cn_bus *bus, struct cn_read **read)
 
 void cn_bus_subscribe(struct cn_bus *bus, const struct cn_channel_name *channel)
 {
-    bus->ops->subscribe(bus, channel);
+    if (!bus->stopped)
+        bus->ops->subscribe(bus, channel);
 }
 
 void cn_bus_unsubscribe(struct cn_bus *bus, const struct cn_channel_name *channel)
 {
-    bus->ops->unsubscribe(bus, channel);
+    if (!bus->stopped)
+        bus->ops->unsubscribe(bus, channel);
 }
 
 // ---- For the implementations ----

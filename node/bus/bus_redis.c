@@ -191,16 +191,18 @@ bool cn_redis_bus_send_read(struct cn_redis_bus *redis, redisCallbackFn *fn, voi
                             const struct cn_channel_name *channel, const char *kind,
                             struct cn_pos from, unsigned limit)
 {
-    struct cn_redis_key log;
+    struct cn_redis_key log, meta;
     char where[CN_POS_TEXT_BYTES], count[16];
     cn_redis_keys_log(&redis->keys, channel, &log);
+    cn_redis_keys_meta(&redis->keys, channel, &meta);
     size_t where_len = cn_pos_format(from, where);
     snprintf(count, sizeof(count), "%u", limit);
     const struct cn_str args[] = {
-        CN_STR_LITERAL("EVALSHA"), cn_str_of(redis->sha[CN_REDIS_SCRIPT_READ]),
-        CN_STR_LITERAL("1"),       cn_redis_key_str(&log),
-        cn_str_of(kind),           {where, where_len},
-        cn_str_of(count),          cn_str_of(redis->page_bytes),
+        CN_STR_LITERAL("EVALSHA"),    cn_str_of(redis->sha[CN_REDIS_SCRIPT_READ]),
+        CN_STR_LITERAL("2"),          cn_redis_key_str(&log),
+        cn_redis_key_str(&meta),      cn_str_of(kind),
+        {where, where_len},           cn_str_of(count),
+        cn_str_of(redis->page_bytes),
     };
     return cn_redis_link_send(redis->cmd, fn, subject, CN_COUNT(args), args);
 }
@@ -212,7 +214,6 @@ static void read_log(struct cn_bus *bus, struct cn_read *read)
     struct cn_redis_bus *redis = cn_redis_bus_of(bus);
     if (!cn_redis_bus_can_send(redis))
         return;
-    cn_redis_publish_flush(redis); // what was published before is read
     cn_bus_read_depart(read);
     if (cn_redis_bus_send_read(redis, on_page, read, &read->channel, kinds[read->kind], read->from,
                                read->limit))
@@ -263,10 +264,8 @@ static void on_cmd_beat(void *arg)
     const struct cn_str ping = CN_STR_LITERAL("PING");
     if (!cn_redis_link_send(redis->cmd, NULL, NULL, 1, &ping))
         cn_redis_link_fail(redis->cmd, CN_CAUSE_MEMORY, "out of memory");
-    else if (cn_redis_durability_is_due(redis))
+    else
         ask_durability(redis);
-    if (!cn_redis_replay_is_running(redis))
-        cn_redis_replay_tidy(redis);
 }
 
 static void on_sub_up(void *arg)
@@ -385,6 +384,11 @@ enum cn_err cn_bus_new_redis(const struct cn_bus_options *options, struct cn_bus
     cn_redis_publish_init(redis, options);
     snprintf(redis->page_bytes, sizeof(redis->page_bytes), "%d", PAGE_BYTES);
     enum cn_err err = cn_redis_url_parse(cn_str_of(options->url), &redis->url, why);
+    if (err == CN_OK && options->required == CN_DURABILITY_REPLICATED &&
+        2 * options->replica_wait_ms >= options->watchdog_ms) {
+        *why = "replica-wait must be less than half of watchdog";
+        err = CN_INVALID;
+    }
     if (err == CN_OK &&
         cn_redis_keys_init(&redis->keys, cn_str_of(options->prefix), redis->url.db) != CN_OK) {
         *why = "redis-prefix: longer than 128 bytes";

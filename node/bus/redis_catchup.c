@@ -201,6 +201,8 @@ static struct cn_pos restart_of(struct cn_redis_channel *channel, const struct c
 {
     if (page->count > 0)
         return before(page->entries[0].pos);
+    while (channel->oldest && cn_pos_compare(channel->oldest->pos, channel->last) <= 0)
+        drop_oldest(channel);
     if (!channel->oldest)
         return page->tail;
     channel->held_before_read = 0;

@@ -21,26 +21,44 @@ struct check {
 // True when nothing came since the question was sent, and yet the log ends elsewhere.
 static bool is_off(const struct cn_redis_channel *channel, struct cn_pos asked, struct cn_pos tail)
 {
-    return channel && channel->wanted && channel->live &&
-           cn_pos_compare(channel->last, asked) == 0 && cn_pos_compare(tail, asked) != 0;
+    return channel->wanted && channel->live && cn_pos_compare(channel->last, asked) == 0 &&
+           cn_pos_compare(tail, asked) != 0;
+}
+
+// The answer may have overtaken a message that is on its way on the other connection, so the
+// channel is asked once more, soon.
+static bool is_off_again(struct cn_redis_bus *redis, struct cn_redis_channel *channel)
+{
+    if (channel->suspect && cn_pos_compare(channel->suspect_at, channel->last) == 0)
+        return true;
+    channel->suspect = true;
+    channel->suspect_at = channel->last;
+    cn_list_remove(&channel->check);
+    cn_list_push_front(&redis->subs.checks, &channel->check);
+    return false;
 }
 
 static void compare(struct cn_redis_bus *redis, const struct check *check, const redisReply *reply)
 {
     for (size_t i = 0; i < check->count && i < reply->elements; i++) {
         struct cn_pos tail;
+        redis->base.stats.checks++;
         const redisReply *text = reply->element[i];
         if (text->type != REDIS_REPLY_STRING ||
             cn_pos_parse((struct cn_str){text->str, text->len}, &tail) != CN_OK)
             continue;
         struct cn_redis_channel *channel = cn_redis_subs_find(&redis->subs, &check->at[i].name);
-        redis->base.stats.checks++;
-        if (!is_off(channel, check->at[i].last, tail))
+        if (channel == NULL)
             continue;
-        redis->base.stats.checks_off++;
-        cn_redis_bus_warn(redis, "bus.check", "a channel was not at the end of its log; reading it",
-                          channel->name.text);
-        cn_redis_catchup_begin(redis, channel);
+        if (!is_off(channel, check->at[i].last, tail)) {
+            channel->suspect = false;
+        } else if (is_off_again(redis, channel)) {
+            channel->suspect = false;
+            redis->base.stats.checks_off++;
+            cn_redis_bus_warn(redis, "bus.check", "a channel was not at the end of its log",
+                              "a message was lost on the way, or its log was");
+            cn_redis_catchup_begin(redis, channel);
+        }
     }
 }
 
@@ -59,18 +77,20 @@ static void on_tails(redisAsyncContext *ac, void *data, void *arg)
 
 static bool submit(struct cn_redis_bus *redis, struct check *check)
 {
-    struct cn_redis_key keys[LOGS_MAX];
-    struct cn_str args[LOGS_MAX + 3];
+    struct cn_redis_key keys[LOGS_MAX][2];
+    struct cn_str args[2 * LOGS_MAX + 3];
     char count[16];
-    snprintf(count, sizeof(count), "%zu", check->count);
+    snprintf(count, sizeof(count), "%zu", 2 * check->count);
     args[0] = CN_STR_LITERAL("EVALSHA");
     args[1] = cn_str_of(redis->sha[CN_REDIS_SCRIPT_TAILS]);
     args[2] = cn_str_of(count);
     for (size_t i = 0; i < check->count; i++) {
-        cn_redis_keys_log(&redis->keys, &check->at[i].name, &keys[i]);
-        args[i + 3] = cn_redis_key_str(&keys[i]);
+        cn_redis_keys_log(&redis->keys, &check->at[i].name, &keys[i][0]);
+        cn_redis_keys_meta(&redis->keys, &check->at[i].name, &keys[i][1]);
+        args[2 * i + 3] = cn_redis_key_str(&keys[i][0]);
+        args[2 * i + 4] = cn_redis_key_str(&keys[i][1]);
     }
-    return cn_redis_link_send(redis->cmd, on_tails, check, check->count + 3, args);
+    return cn_redis_link_send(redis->cmd, on_tails, check, 2 * check->count + 3, args);
 }
 
 // Takes the next channels in turn, at most `max`; false when there was nothing to ask.

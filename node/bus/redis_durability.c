@@ -67,6 +67,8 @@ static const char *explain(const struct cn_store *store)
         return "CONFIG GET is not allowed: appendfsync is taken for everysec";
     if (!store->aof)
         return "appendonly is off: what was acked is lost when Redis ends";
+    if (store->fsync_never)
+        return "appendfsync is no: a power failure may cost the last half a minute";
     return "";
 }
 
@@ -109,8 +111,25 @@ static void on_config(redisAsyncContext *ac, void *data, void *arg)
     if (store->config_hidden)
         return;
     const char *least = setting(config, "min-replicas-to-write");
-    store->fsync_always = setting_is(config, "appendfsync", "always");
+    store->fsync_always = setting_is(config, "appendfsync", "always") &&
+                          setting_is(config, "no-appendfsync-on-rewrite", "no");
+    store->fsync_never = setting_is(config, "appendfsync", "no");
     store->min_replicas = least ? (unsigned)strtoul(least, NULL, 10) : 0;
+}
+
+// A master may be demoted, or take up another's data, without closing a connection.
+static bool is_same_master(struct cn_redis_bus *redis, const redisReply *info)
+{
+    if (!info_is(info, "role", "master")) {
+        cn_redis_link_fail(redis->cmd, CN_CAUSE_REPLICA, "this Redis has become a replica");
+        return false;
+    }
+    if (!info_is(info, "master_replid", cn_redis_link_lineage(redis->cmd))) {
+        cn_redis_link_fail(redis->cmd, CN_CAUSE_REPLICA, "this Redis has begun a new lineage");
+        return false;
+    }
+    redis->promise.good_ms = redis->promise.asked_ms;
+    return true;
 }
 
 static void on_info(redisAsyncContext *ac, void *data, void *arg)
@@ -119,12 +138,12 @@ static void on_info(redisAsyncContext *ac, void *data, void *arg)
     struct cn_redis_bus *redis = arg;
     const redisReply *info = data;
     struct cn_store *store = &redis->promise.asked;
-    if (info == NULL || info->type == REDIS_REPLY_ERROR)
+    if (info == NULL || info->type == REDIS_REPLY_ERROR || !is_same_master(redis, info))
         return;
     store->aof =
         info_is(info, "aof_enabled", "1") && !info_is(info, "aof_last_write_status", "err");
     store->evicts =
-        info_number(info, "maxmemory") > 0 && !info_is(info, "maxmemory_policy", "noeviction");
+        !info_is(info, "maxmemory", "0") && !info_is(info, "maxmemory_policy", "noeviction");
     store->replicas = count_replicas(info);
     tell(redis);
 }
@@ -133,19 +152,14 @@ static void on_info(redisAsyncContext *ac, void *data, void *arg)
 
 bool cn_redis_durability_ask(struct cn_redis_bus *redis)
 {
-    static const struct cn_str config[] = {CN_STR_LITERAL("CONFIG"), CN_STR_LITERAL("GET"),
-                                           CN_STR_LITERAL("appendfsync"),
-                                           CN_STR_LITERAL("min-replicas-to-write")};
+    static const struct cn_str config[] = {
+        CN_STR_LITERAL("CONFIG"), CN_STR_LITERAL("GET"), CN_STR_LITERAL("appendfsync"),
+        CN_STR_LITERAL("no-appendfsync-on-rewrite"), CN_STR_LITERAL("min-replicas-to-write")};
     static const struct cn_str info[] = {CN_STR_LITERAL("INFO"), CN_STR_LITERAL("persistence"),
                                          CN_STR_LITERAL("memory"), CN_STR_LITERAL("replication")};
     redis->promise.asked_ms = cn_clock_ms();
     return cn_redis_link_send(redis->cmd, on_config, redis, CN_COUNT(config), config) &&
            cn_redis_link_send(redis->cmd, on_info, redis, CN_COUNT(info), info);
-}
-
-bool cn_redis_durability_is_due(const struct cn_redis_bus *redis)
-{
-    return cn_clock_ms() - redis->promise.asked_ms >= redis->base.options.durability_ask_ms;
 }
 
 bool cn_redis_durability_suffices(const struct cn_redis_bus *redis)

@@ -10,7 +10,7 @@
 
 // ---- redis_publish.c ----
 
-enum { CN_REDIS_POSTS = 32 }; // of one call of the publish script
+enum { CN_REDIS_POSTS = 64 }; // of one call of the publish script
 
 // One entry to be stored.
 struct cn_redis_post {
@@ -40,10 +40,7 @@ void cn_redis_publish(struct cn_bus *bus, struct cn_publish *publish);
 bool cn_redis_publish_send(struct cn_redis_bus *redis, redisCallbackFn *fn, void *subject,
                            const struct cn_redis_post *posts, size_t count);
 
-// Sends what this turn has gathered.
-void cn_redis_publish_flush(struct cn_redis_bus *redis);
-
-// The cmd link is gone: what was gathered, or waits for a replica, is pending again.
+// The cmd link is gone: what was gathered is pending again.
 void cn_redis_publish_forget(struct cn_redis_bus *redis);
 
 // ---- redis_replay.c ----
@@ -54,9 +51,12 @@ struct cn_redis_replay {
     struct cn_link *next; // to be submitted again
     size_t in_flight;     // calls of the script
     bool running;
-    int64_t lost_ms;  // when the connection that acked them was lost; 0: it was not
-    char lineage[64]; // of the Redis that has them
-    int64_t known;    // of the replay under way: what was there, what was not, what failed
+    bool refused;         // the server cannot store now: all is tried again
+    int64_t ts_ms;        // of the newest entry known, Redis' clock
+    int64_t lost_ms;      // when the server that acked them was last there; 0: it is
+    char lineage[64];     // of the Redis that has them
+    char lineage_met[64]; // of the one that they were submitted to
+    int64_t known;        // of the replay under way: what was there, what was not, what failed
     int64_t restored;
     int64_t failed;
 };
@@ -64,11 +64,12 @@ struct cn_redis_replay {
 void cn_redis_replay_init(struct cn_redis_replay *replay);
 void cn_redis_replay_fini(struct cn_redis_replay *replay);
 
-// The publish was acked: a copy is kept for a while.
-void cn_redis_replay_note(struct cn_redis_bus *redis, const struct cn_publish *publish);
+// The publish was acked with the result: a copy is kept for a while.
+void cn_redis_replay_note(struct cn_redis_bus *redis, const struct cn_publish *publish,
+                          const struct cn_published *result);
 
-// Drops what is old enough; for a timer while the cmd link is up.
-void cn_redis_replay_tidy(struct cn_redis_bus *redis);
+// Each second: drops what is old enough, or tries again what the new server refused.
+void cn_redis_replay_tick(struct cn_redis_bus *redis);
 
 // The cmd link is gone.
 void cn_redis_replay_lost(struct cn_redis_bus *redis);
@@ -87,13 +88,11 @@ struct cn_redis_promise {
     enum cn_durability durability;
     bool known;
     int64_t asked_ms;
+    int64_t good_ms; // when it last said that it is the same master
 };
 
 // Asks Redis on the cmd link; false without memory. The answer is told by on_durability.
 CN_MUSTCHECK bool cn_redis_durability_ask(struct cn_redis_bus *redis);
-
-// It was asked long ago.
-bool cn_redis_durability_is_due(const struct cn_redis_bus *redis);
 
 // What Redis can promise is at least what is required.
 bool cn_redis_durability_suffices(const struct cn_redis_bus *redis);
@@ -122,10 +121,10 @@ struct cn_redis_bus {
     char sha[CN_REDIS_SCRIPT_COUNT][41];
     char page_bytes[24];
     struct cn_redis_arguments arguments;
-    struct cn_redis_batch *batch; // publishes of this turn, gathered; or NULL
-    struct cn_timer *flush;       // sends them
+    struct cn_link gathered;       // of struct cn_redis_batch: publishes to be sent; in order
+    struct cn_redis_batch *flying; // under way, or NULL
+    struct cn_timer *flush;        // sends what a turn has gathered
     struct cn_redis_key keys_of_posts[CN_REDIS_POSTS][4];
-    struct cn_link stored; // publishes that wait for a replica
     struct cn_redis_promise promise;
     struct cn_redis_replay replay;
     struct cn_redis_subs subs;

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: MIT
-// Publishes on their way into Redis, those of one turn together, and their answers; where acks must
-// wait for a replica, one WAIT for each call.
+// Publishes on their way into Redis, and their answers. One call of the script is under way at a
+// time, for all that gathered meanwhile; where acks must wait for a replica, a WAIT follows it.
+//
+// One call at a time keeps a session's order: when a call finds no script (SCRIPT FLUSH), none that
+// was sent behind it can succeed because another node has loaded the script again.
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,17 +16,14 @@
 
 // Publishes that go in one call of the script.
 struct cn_redis_batch {
+    struct cn_link link; // in redis->gathered
     struct cn_redis_bus *redis;
     size_t count;
     struct cn_publish *publishes[CN_REDIS_POSTS];
+    struct cn_published results[CN_REDIS_POSTS]; // while they wait for a replica
 };
 
-// A publish that is stored and waits for a replica to have it too.
-struct stored {
-    struct cn_link link;
-    struct cn_publish *publish;
-    struct cn_published result;
-};
+static void send_next(struct cn_redis_bus *redis);
 
 // ---- Answers ----
 
@@ -31,7 +31,7 @@ static void answer(struct cn_redis_bus *redis, struct cn_publish *publish,
                    const struct cn_published *result)
 {
     if (result->err == CN_OK && !publish->answered)
-        cn_redis_replay_note(redis, publish);
+        cn_redis_replay_note(redis, publish, result);
     cn_bus_published(&redis->base, publish, result);
 }
 
@@ -42,101 +42,125 @@ static void refuse(struct cn_redis_bus *redis, struct cn_publish *publish, enum 
     answer(redis, publish, &refusal);
 }
 
-// Keeps the answer until a replica has what was stored.
-static void await_replica(struct cn_redis_bus *redis, struct cn_publish *publish,
-                          const struct cn_published *result)
+// They are pending again.
+static void put_back(struct cn_redis_batch *batch)
 {
-    struct stored *stored = malloc(sizeof(*stored));
-    if (stored == NULL) {
-        cn_redis_link_fail(redis->cmd, CN_CAUSE_MEMORY, "out of memory");
-        return;
-    }
-    *stored = (struct stored){.publish = publish, .result = *result};
-    cn_list_push_back(&redis->stored, &stored->link);
-    cn_bus_publish_depart(publish);
+    for (size_t i = 0; i < batch->count; i++)
+        cn_bus_publish_arrive(batch->publishes[i]);
+    free(batch);
 }
 
-static void on_stored(struct cn_redis_bus *redis, struct cn_publish *publish,
-                      const redisReply *reply)
+static struct cn_published read_result(struct cn_redis_bus *redis, const redisReply *reply)
 {
     struct cn_published result;
-    if (cn_redis_reply_published(reply, &result) != CN_OK) {
-        cn_redis_bus_warn(redis, "bus.refused", "Redis gave a strange answer", "publish script");
-        result = (struct cn_published){.err = CN_REFUSED};
-    }
-    if (result.err == CN_OK && cn_redis_bus_waits(redis))
-        await_replica(redis, publish, &result);
-    else
-        answer(redis, publish, &result);
+    if (cn_redis_reply_published(reply, &result) == CN_OK)
+        return result;
+    cn_redis_bus_warn(redis, "bus.refused", "Redis gave a strange answer", "publish script");
+    return (struct cn_published){.err = CN_REFUSED};
 }
 
-static void take_reply(struct cn_redis_bus *redis, struct cn_publish *publish,
-                       const redisReply *reply)
+// Takes one answer; false when there is none yet: it must be sent again.
+static bool take_reply(struct cn_redis_bus *redis, const redisReply *reply,
+                       struct cn_published *result)
 {
     enum cn_redis_outcome outcome = cn_redis_reply_outcome(reply);
     cn_redis_bus_heed(redis, outcome, reply);
-    if (outcome == CN_REDIS_DONE) {
-        on_stored(redis, publish, reply);
-    } else if (outcome == CN_REDIS_REFUSED) {
-        refuse(redis, publish, cn_redis_reply_refusal(reply));
+    if (outcome == CN_REDIS_DONE)
+        *result = read_result(redis, reply);
+    else
+        *result = (struct cn_published){.err = cn_redis_reply_refusal(reply)};
+    return outcome == CN_REDIS_DONE || outcome == CN_REDIS_REFUSED;
+}
+
+// Answers what is refused, lets go of what must be sent again, keeps what is stored in the batch.
+static void sort_replies(struct cn_redis_batch *batch, const redisReply *reply)
+{
+    struct cn_redis_bus *redis = batch->redis;
+    bool each = reply->type == REDIS_REPLY_ARRAY && reply->elements == batch->count;
+    size_t stored = 0;
+    for (size_t i = 0; i < batch->count; i++) {
+        struct cn_publish *publish = batch->publishes[i];
+        struct cn_published result;
+        bool is_answer = take_reply(redis, each ? reply->element[i] : reply, &result);
+        if (is_answer && result.err == CN_OK) {
+            batch->publishes[stored] = publish;
+            batch->results[stored++] = result;
+            continue;
+        }
+        if (is_answer)
+            refuse(redis, publish, result.err);
+        cn_bus_publish_arrive(publish);
     }
-    cn_bus_publish_arrive(publish);
+    batch->count = stored;
+}
+
+// Answers what is stored: with the failure, if there is one.
+static void finish(struct cn_redis_batch *batch, const struct cn_published *failure)
+{
+    for (size_t i = 0; i < batch->count; i++) {
+        answer(batch->redis, batch->publishes[i], failure ? failure : &batch->results[i]);
+        cn_bus_publish_arrive(batch->publishes[i]);
+    }
+    free(batch);
+}
+
+// ---- WAIT ----
+
+static void on_waited(redisAsyncContext *ac, void *data, void *arg)
+{
+    (void)ac;
+    struct cn_redis_batch *batch = arg;
+    struct cn_redis_bus *redis = batch->redis;
+    const redisReply *reply = data;
+    enum cn_redis_outcome outcome = cn_redis_reply_outcome(reply);
+    const struct cn_published unreplicated = {.err = CN_NOTDURABLE};
+    redis->flying = NULL;
+    if (outcome == CN_REDIS_LOST) {
+        put_back(batch);
+        return;
+    }
+    cn_redis_bus_heed(redis, outcome, reply);
+    bool confirmed = reply->type == REDIS_REPLY_INTEGER && reply->integer > 0;
+    if (!confirmed)
+        redis->base.stats.unreplicated += batch->count;
+    send_next(redis);
+    finish(batch, confirmed ? NULL : &unreplicated);
+}
+
+// No batch is sent before this is answered, so what is stored was written before it.
+static void send_wait(struct cn_redis_bus *redis, struct cn_redis_batch *batch)
+{
+    const struct cn_str args[] = {CN_STR_LITERAL("WAIT"), CN_STR_LITERAL("1"),
+                                  cn_str_of(redis->arguments.replica_wait_ms)};
+    if (cn_redis_link_send(redis->cmd, on_waited, batch, CN_COUNT(args), args))
+        return;
+    redis->flying = NULL;
+    put_back(batch);
+    cn_redis_link_fail(redis->cmd, CN_CAUSE_MEMORY, "out of memory");
 }
 
 static void on_published(redisAsyncContext *ac, void *data, void *arg)
 {
     (void)ac;
     struct cn_redis_batch *batch = arg;
+    struct cn_redis_bus *redis = batch->redis;
     const redisReply *reply = data;
-    bool each = reply && reply->type == REDIS_REPLY_ARRAY && reply->elements == batch->count;
-    for (size_t i = 0; i < batch->count; i++)
-        take_reply(batch->redis, batch->publishes[i], each ? reply->element[i] : reply);
-    free(batch);
-}
-
-// ---- WAIT ----
-
-// Ends the waiting of all that is stored; with NULL they stay pending, and are sent again.
-static void release_stored(struct cn_redis_bus *redis, const struct cn_published *failure,
-                           bool confirmed)
-{
-    struct cn_link *link;
-    while ((link = cn_list_pop_front(&redis->stored)) != NULL) {
-        struct stored *stored = CN_CONTAINER(link, struct stored, link);
-        if (confirmed)
-            answer(redis, stored->publish, &stored->result);
-        else if (failure)
-            answer(redis, stored->publish, failure);
-        cn_bus_publish_arrive(stored->publish);
-        free(stored);
+    if (reply == NULL) {
+        redis->flying = NULL;
+        put_back(batch);
+        return;
     }
-}
-
-// Answers come in the order of the commands: what is stored now was sent before this WAIT.
-static void on_waited(redisAsyncContext *ac, void *data, void *arg)
-{
-    (void)ac;
-    struct cn_redis_bus *redis = arg;
-    const redisReply *reply = data;
-    enum cn_redis_outcome outcome = cn_redis_reply_outcome(reply);
-    const struct cn_published unreplicated = {.err = CN_NOTDURABLE};
-    if (outcome == CN_REDIS_LOST)
-        return; // the link's end forgets them
-    cn_redis_bus_heed(redis, outcome, reply);
-    if (reply->type == REDIS_REPLY_INTEGER && reply->integer > 0) {
-        release_stored(redis, NULL, true);
-    } else {
-        for (struct cn_link *at = redis->stored.next; at != &redis->stored; at = at->next)
-            redis->base.stats.unreplicated++;
-        release_stored(redis, &unreplicated, false);
+    sort_replies(batch, reply);
+    if (batch->count > 0 && cn_redis_bus_waits(redis) && cn_redis_bus_can_send(redis)) {
+        send_wait(redis, batch);
+        return;
     }
-}
-
-static bool send_wait(struct cn_redis_bus *redis)
-{
-    const struct cn_str args[] = {CN_STR_LITERAL("WAIT"), CN_STR_LITERAL("1"),
-                                  cn_str_of(redis->arguments.replica_wait_ms)};
-    return cn_redis_link_send(redis->cmd, on_waited, redis, CN_COUNT(args), args);
+    redis->flying = NULL;
+    send_next(redis);
+    if (cn_redis_bus_waits(redis))
+        put_back(batch); // the link is gone: they are sent again, and waited for
+    else
+        finish(batch, NULL);
 }
 
 // ---- Sending ----
@@ -189,59 +213,94 @@ static bool send_batch(struct cn_redis_bus *redis, struct cn_redis_batch *batch)
     return cn_redis_publish_send(redis, on_published, batch, posts, batch->count);
 }
 
-// They are pending again.
-static void put_back(struct cn_redis_batch *batch)
+// Lets go of those whose deadline has passed while they waited for their turn.
+static void drop_answered(struct cn_redis_batch *batch)
 {
-    for (size_t i = 0; i < batch->count; i++)
-        cn_bus_publish_arrive(batch->publishes[i]);
-    free(batch);
+    size_t kept = 0;
+    for (size_t i = 0; i < batch->count; i++) {
+        struct cn_publish *publish = batch->publishes[i];
+        if (publish->answered)
+            cn_bus_publish_arrive(publish);
+        else
+            batch->publishes[kept++] = publish;
+    }
+    batch->count = kept;
 }
 
-void cn_redis_publish_flush(struct cn_redis_bus *redis)
+// The oldest batch that has something to send, taken out, or NULL.
+static struct cn_redis_batch *take_next(struct cn_redis_bus *redis)
 {
-    struct cn_redis_batch *batch = redis->batch;
-    redis->batch = NULL;
+    struct cn_link *link;
+    while ((link = cn_list_pop_front(&redis->gathered)) != NULL) {
+        struct cn_redis_batch *batch = CN_CONTAINER(link, struct cn_redis_batch, link);
+        drop_answered(batch);
+        if (batch->count > 0)
+            return batch;
+        free(batch);
+    }
+    return NULL;
+}
+
+static void send_next(struct cn_redis_bus *redis)
+{
+    if (!cn_redis_bus_can_send(redis)) {
+        cn_redis_publish_forget(redis);
+        return;
+    }
+    struct cn_redis_batch *batch = take_next(redis);
     if (batch == NULL)
         return;
-    if (!cn_redis_bus_can_send(redis)) {
-        put_back(batch);
-    } else if (!send_batch(redis, batch)) {
-        put_back(batch);
-        cn_redis_link_fail(redis->cmd, CN_CAUSE_MEMORY, "out of memory");
-    } else if (cn_redis_bus_waits(redis) && !send_wait(redis)) {
-        cn_redis_link_fail(redis->cmd, CN_CAUSE_MEMORY, "out of memory");
-    }
+    redis->flying = batch;
+    if (send_batch(redis, batch))
+        return;
+    redis->flying = NULL;
+    put_back(batch);
+    cn_redis_link_fail(redis->cmd, CN_CAUSE_MEMORY, "out of memory");
 }
 
 void cn_redis_publish_forget(struct cn_redis_bus *redis)
 {
-    struct cn_redis_batch *batch = redis->batch;
-    redis->batch = NULL;
-    if (batch)
-        put_back(batch);
-    release_stored(redis, NULL, false);
+    struct cn_link *link;
+    while ((link = cn_list_pop_front(&redis->gathered)) != NULL)
+        put_back(CN_CONTAINER(link, struct cn_redis_batch, link));
 }
 
-// Publishes of one turn go in few calls: much of a call's price in Redis is the call's own.
+static void on_flush(void *arg)
+{
+    struct cn_redis_bus *redis = arg;
+    if (redis->flying == NULL)
+        send_next(redis);
+}
+
+// The batch that takes the next publish, or NULL without memory.
+static struct cn_redis_batch *open_batch(struct cn_redis_bus *redis)
+{
+    if (!cn_list_is_empty(&redis->gathered)) {
+        struct cn_redis_batch *last =
+            CN_CONTAINER(redis->gathered.prev, struct cn_redis_batch, link);
+        if (last->count < CN_REDIS_POSTS)
+            return last;
+    }
+    struct cn_redis_batch *batch = malloc(sizeof(*batch));
+    if (batch == NULL)
+        return NULL;
+    batch->redis = redis;
+    batch->count = 0;
+    cn_list_push_back(&redis->gathered, &batch->link);
+    if (redis->flying == NULL)
+        cn_timer_start(redis->flush, 0); // after all that this turn brings
+    return batch;
+}
+
 static void gather(struct cn_redis_bus *redis, struct cn_publish *publish)
 {
-    struct cn_redis_batch *batch = redis->batch;
+    struct cn_redis_batch *batch = open_batch(redis);
+    if (batch == NULL) {
+        refuse(redis, publish, CN_NOMEM);
+        return;
+    }
     cn_bus_publish_depart(publish);
     batch->publishes[batch->count++] = publish;
-    if (batch->count == CN_REDIS_POSTS)
-        cn_redis_publish_flush(redis);
-}
-
-static bool open_batch(struct cn_redis_bus *redis)
-{
-    if (redis->batch != NULL)
-        return true;
-    redis->batch = calloc(1, sizeof(*redis->batch));
-    if (redis->batch == NULL)
-        return false;
-    redis->batch->redis = redis;
-    cn_timer_start(redis->flush, 0);
-    return true;
 }
 
 void cn_redis_publish(struct cn_bus *bus, struct cn_publish *publish)
@@ -251,8 +310,6 @@ void cn_redis_publish(struct cn_bus *bus, struct cn_publish *publish)
         return; // it is pending, and sent when that is over
     if (!cn_redis_durability_suffices(redis))
         refuse(redis, publish, CN_NOTDURABLE);
-    else if (!open_batch(redis))
-        refuse(redis, publish, CN_NOMEM);
     else
         gather(redis, publish);
 }
@@ -267,17 +324,12 @@ static void print(char out[24], int64_t value)
 void cn_redis_publish_init(struct cn_redis_bus *redis, const struct cn_bus_options *options)
 {
     struct cn_redis_arguments *arguments = &redis->arguments;
-    cn_list_init(&redis->stored);
+    cn_list_init(&redis->gathered);
     print(arguments->history_messages, (int64_t)options->history_messages);
     print(arguments->history_ttl_s, options->history_ttl_s);
     print(arguments->meta_ttl_s, options->history_ttl_s + META_EXTRA_S);
     print(arguments->dedupe_ttl_s, options->dedupe_ttl_s);
     print(arguments->replica_wait_ms, options->replica_wait_ms);
-}
-
-static void on_flush(void *arg)
-{
-    cn_redis_publish_flush(arg);
 }
 
 enum cn_err cn_redis_publish_start(struct cn_redis_bus *redis)
@@ -287,6 +339,6 @@ enum cn_err cn_redis_publish_start(struct cn_redis_bus *redis)
 
 void cn_redis_publish_fini(struct cn_redis_bus *redis)
 {
-    CN_ASSERT(cn_list_is_empty(&redis->stored));
+    CN_ASSERT(cn_list_is_empty(&redis->gathered) && redis->flying == NULL);
     cn_timer_free(redis->flush);
 }

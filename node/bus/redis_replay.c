@@ -90,11 +90,21 @@ static void trim(struct cn_redis_bus *redis, int64_t now_ms)
     }
 }
 
-void cn_redis_replay_note(struct cn_redis_bus *redis, const struct cn_publish *publish)
+// One that was stored long before, and only acked again, is not at risk; and its id may end soon.
+static bool is_old(struct cn_redis_bus *redis, const struct cn_published *result)
 {
     struct cn_redis_replay *replay = &redis->replay;
-    if (!publish->has_id || redis->base.options.replay_ms == 0)
-        return; // nobody was told that it is stored
+    if (result->ts_ms > replay->ts_ms)
+        replay->ts_ms = result->ts_ms;
+    return replay->ts_ms - result->ts_ms > redis->base.options.replay_ms;
+}
+
+void cn_redis_replay_note(struct cn_redis_bus *redis, const struct cn_publish *publish,
+                          const struct cn_published *result)
+{
+    struct cn_redis_replay *replay = &redis->replay;
+    if (!publish->has_ack || redis->base.options.replay_ms == 0 || is_old(redis, result))
+        return;
     struct record *record = make(publish);
     if (record == NULL) {
         redis->base.stats.forgotten++;
@@ -105,17 +115,12 @@ void cn_redis_replay_note(struct cn_redis_bus *redis, const struct cn_publish *p
     trim(redis, record->acked_ms);
 }
 
-void cn_redis_replay_tidy(struct cn_redis_bus *redis)
-{
-    trim(redis, cn_clock_ms());
-}
-
 void cn_redis_replay_lost(struct cn_redis_bus *redis)
 {
     struct cn_redis_replay *replay = &redis->replay;
     replay->running = false;
     if (replay->lost_ms == 0)
-        replay->lost_ms = cn_clock_ms();
+        replay->lost_ms = redis->promise.good_ms;
 }
 
 // ---- Submitting again ----
@@ -134,6 +139,7 @@ static void drop_stale(struct cn_redis_bus *redis)
         if (!old && now - record->acked_ms < id_ms)
             return;
         redis->base.stats.unrestored += !old;
+        replay->failed += !old;
         drop(replay, record);
     }
 }
@@ -176,9 +182,11 @@ static void finish(struct cn_redis_bus *redis)
     replay->running = false;
     replay->lost_ms = 0;
     memcpy(replay->lineage, cn_redis_link_lineage(redis->cmd), sizeof(replay->lineage));
-    if (!cn_list_is_empty(&replay->records))
+    if (replay->known + replay->restored > 0)
         CN_LOG(INFO, "bus.replayed", "what was acked before the failover was submitted again",
-               CN_F_INT("known", replay->known), CN_F_INT("restored", replay->restored),
+               CN_F_INT("known", replay->known), CN_F_INT("restored", replay->restored));
+    if (replay->failed > 0)
+        CN_LOG(ERROR, "bus.replayed", "acked messages may be lost: it is too late to submit them",
                CN_F_INT("failed", replay->failed));
     cn_redis_bus_go_on(redis);
 }
@@ -192,7 +200,7 @@ static void go_on(struct cn_redis_bus *redis)
         cn_redis_link_fail(redis->cmd, CN_CAUSE_MEMORY, "out of memory");
         return;
     }
-    if (replay->in_flight == 0)
+    if (replay->in_flight == 0 && !replay->refused)
         finish(redis);
 }
 
@@ -202,8 +210,7 @@ static void count(struct cn_redis_bus *redis, const redisReply *reply)
     struct cn_published result;
     if (cn_redis_reply_outcome(reply) != CN_REDIS_DONE ||
         cn_redis_reply_published(reply, &result) != CN_OK) {
-        replay->failed++;
-        redis->base.stats.unrestored++;
+        replay->refused = true; // a new master has no replicas yet, or no room: later, maybe
     } else if (result.dup) {
         replay->known++;
     } else {
@@ -242,6 +249,18 @@ static void on_replayed(redisAsyncContext *ac, void *data, void *arg)
         go_on(redis);
 }
 
+// From the oldest on; what was submitted before is known by now.
+static void begin(struct cn_redis_bus *redis)
+{
+    struct cn_redis_replay *replay = &redis->replay;
+    replay->known = replay->restored = replay->failed = 0;
+    drop_stale(redis);
+    replay->next = replay->records.next;
+    replay->running = true;
+    replay->refused = false;
+    go_on(redis);
+}
+
 bool cn_redis_replay_begin(struct cn_redis_bus *redis)
 {
     struct cn_redis_replay *replay = &redis->replay;
@@ -252,13 +271,22 @@ bool cn_redis_replay_begin(struct cn_redis_bus *redis)
         replay->lost_ms = 0;
         return false;
     }
-    redis->base.stats.failovers++;
-    drop_stale(redis);
-    replay->known = replay->restored = replay->failed = 0;
-    replay->next = replay->records.next;
-    replay->running = true;
-    go_on(redis);
+    if (strcmp(replay->lineage_met, lineage) != 0)
+        redis->base.stats.failovers++;
+    memcpy(replay->lineage_met, lineage, sizeof(replay->lineage_met));
+    begin(redis);
     return true;
+}
+
+void cn_redis_replay_tick(struct cn_redis_bus *redis)
+{
+    struct cn_redis_replay *replay = &redis->replay;
+    if (!cn_redis_bus_can_send(redis))
+        return;
+    if (replay->lost_ms == 0)
+        trim(redis, cn_clock_ms());
+    else if (replay->running && replay->refused && replay->in_flight == 0)
+        begin(redis);
 }
 
 bool cn_redis_replay_is_running(const struct cn_redis_bus *redis)

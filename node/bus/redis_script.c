@@ -13,9 +13,11 @@
 // A generation is the time in microseconds: after FLUSHALL nothing is left to compare with, and two
 // generations within one millisecond have been seen. (Exact in a double until the year 2255.)
 //
-// The meta is "lineage:due:generation": `due` is the second when the log's life is prolonged next,
-// which saves two commands of an entry. So an entry lives a 32nd longer than asked for at most.
-// (WAIT looks only at what its own connection wrote, so a known id is then written once more.)
+// The meta is "lineage:due:generation:born": `due` is the second when the log's life is prolonged
+// next, which saves two commands of an entry, so an entry lives a 32nd longer than asked for at
+// most; `born` is 1 while the log is the first one that the meta knows of, so that nothing was in
+// the channel before it. (A known id is written once more for WAIT, which looks at what its own
+// connection wrote.)
 static const char publish_text[] =
     "local kept, log_ttl, meta_ttl, id_ttl, waits = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]\n"
     "local slack = math.floor(log_ttl / 32)\n"
@@ -39,8 +41,8 @@ static const char publish_text[] =
     "  end\n"
     "  return string.format('%.0f', new)\n"
     "end\n"
-    "local function append(log, lineage_then, gen, entry)\n"
-    "  if gen and lineage_then == lineage then\n"
+    "local function append(log, was, gen, entry)\n"
+    "  if gen and was == lineage then\n"
     "    local pos = redis.pcall('XADD', log, 'NOMKSTREAM', 'MAXLEN', '~', kept, gen .. '-*', 'd', "
     "entry)\n"
     "    local lower = type(pos) == 'table' and string.find(pos.err, 'equal or smaller', 1, true)\n"
@@ -52,37 +54,40 @@ static const char publish_text[] =
     "local function publish(log, meta, id, channel, body)\n"
     "  local known = redis.call('MGET', id, meta)\n"
     "  if known[1] and string.find(known[1], '^%d+%-%d+ %d+$') then\n"
-    "    if waits == '1' then redis.call('SET', id, known[1], 'KEEPTTL') end\n"
+    "    if waits == '1' then redis.pcall('SET', id, known[1], 'KEEPTTL') end\n"
     "    return known[1] .. ' 1'\n"
     "  end\n"
     "  local entry = '\"ts\":' .. ts .. ',' .. body\n"
-    "  local told = known[2] or ''\n"
-    "  local was, due, gen = string.match(told, '^(%x+):(%d+):(%d+)$')\n"
+    "  local was, due, gen, born = string.match(known[2] or '', '^(%x+):(%d+):(%d+):(%d)$')\n"
     "  local pos, now, fresh = append(log, was, gen, entry)\n"
     "  if type(pos) == 'table' then return pos end\n"
+    "  redis.call('SET', id, pos .. ' ' .. ts, 'EX', id_ttl)\n"
     "  if fresh or time[1] >= due then\n"
+    "    if not born then\n"
+    "      born = '1'\n"
+    "    elseif fresh and redis.call('XLEN', log) == 1 then\n"
+    "      born = '0'\n"
+    "    end\n"
     "    due = string.format('%.0f', time[1] + slack)\n"
     "    redis.call('EXPIRE', log, string.format('%.0f', log_ttl + slack))\n"
-    "    redis.call('SET', meta, lineage .. ':' .. due .. ':' .. now, 'EX', string.format('%.0f', "
-    "meta_ttl + slack))\n"
+    "    local about = lineage .. ':' .. due .. ':' .. now .. ':' .. born\n"
+    "    redis.call('SET', meta, about, 'EX', string.format('%.0f', meta_ttl + slack))\n"
     "  end\n"
     "  redis.call('PUBLISH', channel, '{\"pos\":\"' .. pos .. '\",' .. entry)\n"
-    "  redis.call('SET', id, pos .. ' ' .. ts, 'EX', id_ttl)\n"
     "  return pos .. ' ' .. ts .. ' 0'\n"
     "end\n"
     "local answers = {}\n"
     "for i = 1, #KEYS / 3 do\n"
-    "  local good, answer = pcall(publish, KEYS[3 * i - 2], KEYS[3 * i - 1], KEYS[3 * i], ARGV[2 * "
-    "i + 4], ARGV[2 * i + 5])\n"
-    "  if not good and type(answer) ~= 'table' then answer = {err = 'ERR ' .. tostring(answer)} "
-    "end\n"
+    "  local log, meta, id = KEYS[3 * i - 2], KEYS[3 * i - 1], KEYS[3 * i]\n"
+    "  local good, answer = pcall(publish, log, meta, id, ARGV[2 * i + 4], ARGV[2 * i + 5])\n"
+    "  if not good and type(answer) ~= 'table' then answer = {err = tostring(answer)} end\n"
     "  answers[i] = answer\n"
     "end\n"
     "return answers\n";
 
-// KEYS: log. ARGV: kind (after, before, newest, tail), position, limit, bytes of text at most.
-// Returns {exact, more, tail, pos, text, pos, text...} in rising order. A page holds at least one
-// entry, whatever its size.
+// KEYS: log, meta. ARGV: kind (after, before, newest, tail), position, limit, bytes of text at
+// most. Returns {exact, more, tail, pos, text, pos, text...} in rising order. A page holds at least
+// one entry, whatever its size.
 static const char read_text[] =
     "#!lua flags=no-writes\n"
     "local log, kind, from, limit = KEYS[1], ARGV[1], ARGV[2], tonumber(ARGV[3])\n"
@@ -90,7 +95,9 @@ static const char read_text[] =
     "local tail = newest[1] and newest[1][1] or '0-0'\n"
     "local exact, found = 0, {}\n"
     "local function is_whole()\n"
-    "  if redis.call('EXISTS', log) == 0 then return 1 end\n"
+    "  local meta = redis.call('GET', KEYS[2])\n"
+    "  if redis.call('EXISTS', log) == 0 then return meta and 0 or 1 end\n"
+    "  if not meta or string.sub(meta, -2) ~= ':1' then return 0 end\n"
     "  local length, added = 0, -1\n"
     "  local info = redis.call('XINFO', 'STREAM', log)\n"
     "  for i = 1, #info, 2 do\n"
@@ -125,13 +132,15 @@ static const char read_text[] =
     "end\n"
     "return page\n";
 
-// KEYS: logs. Returns the newest position of each.
+// KEYS: log, meta, and so on for each channel. Returns the newest position of each; nothing for a
+// log that has expired, as its meta outlives it.
 static const char tails_text[] =
     "#!lua flags=no-writes\n"
     "local tails = {}\n"
-    "for i = 1, #KEYS do\n"
+    "for i = 1, #KEYS, 2 do\n"
     "  local newest = redis.call('XREVRANGE', KEYS[i], '+', '-', 'COUNT', 1)\n"
-    "  tails[i] = newest[1] and newest[1][1] or '0-0'\n"
+    "  local expired = not newest[1] and redis.call('EXISTS', KEYS[i + 1]) == 1\n"
+    "  tails[#tails + 1] = newest[1] and newest[1][1] or expired and '' or '0-0'\n"
     "end\n"
     "return tails\n";
 

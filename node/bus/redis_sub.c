@@ -139,7 +139,7 @@ static void on_message(struct cn_redis_bus *redis, struct cn_redis_channel *chan
     }
     redis->base.stats.bad_entries++;
     cn_redis_bus_warn(redis, "bus.bad_entry", "dropped a message that is not one of ours",
-                      channel->name.text);
+                      "somebody else writes to our channels");
 }
 
 // What stands for none of our channels: the heartbeat's, or nothing to us.
@@ -257,6 +257,7 @@ static void on_retry(void *arg)
     struct cn_redis_bus *redis = arg;
     cn_redis_catchup_retry(redis);
     cn_redis_check(redis, RETRY_MS);
+    cn_redis_replay_tick(redis);
     cn_timer_start(redis->subs.retry, RETRY_MS);
 }
 

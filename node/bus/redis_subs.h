@@ -37,10 +37,12 @@ struct cn_redis_channel {
     uint32_t held;
     uint32_t held_before_read; // the first of them came before the read was sent
     uint32_t epoch;            // counts subscriptions, to notice one that ended in a callback
+    struct cn_pos suspect_at;  // `last` at that check
     uint8_t wire;              // enum cn_redis_wire
     bool wanted;               // there is a subscriber
     bool opened;               // on_open was told
     bool live;                 // no read is due: messages are told as they come
+    bool suspect;              // its log ended elsewhere at the last check
     bool again;                // held messages were dropped since the read was sent
     struct cn_channel_name name;
 };

@@ -9,7 +9,7 @@
 #include "chatnode/log.h"
 #include "hub_private.h"
 
-enum { ENTRY_OVERHEAD_BYTES = 1024, DURABILITY_ASK_MS = 5000 };
+enum { ENTRY_OVERHEAD_BYTES = 1024 };
 
 // ---- Parts ----
 
@@ -33,7 +33,6 @@ static enum cn_err make_bus(struct cn_hub *hub, const char **why)
         .replay_ms = config->replay_ms,
         .replay_bytes = (size_t)config->replay_bytes,
         .replica_wait_ms = config->replica_wait_ms,
-        .durability_ask_ms = DURABILITY_ASK_MS,
     };
     const struct cn_bus_events events = {
         .arg = hub,

@@ -288,7 +288,7 @@ static void test_a_lost_lineage_never_repeats_a_position(void **state)
     assert_int_equal(redis_server_command(&shared, command), 1);
     struct cn_pos second = probe_store(&probe, "lobby", "ann", "a2").pos;
     assert_true(second.gen > first.gen);
-    snprintf(command, sizeof(command), "SET %s{r:lobby}meta 0abc:9999999999:9999999999999999",
+    snprintf(command, sizeof(command), "SET %s{r:lobby}meta 0abc:9999999999:9999999999999999:1",
              options.prefix);
     redis_server_command(&shared, command);
     struct cn_pos third = probe_store(&probe, "lobby", "ann", "a3").pos;
@@ -396,6 +396,39 @@ static void test_one_that_is_refused_does_not_fail_the_others(void **state)
     assert_pos(answers[5].result.pos, answers[0].result.pos);
     assert_int_equal(cn_bus_stats(probe.bus)->refused, 2);
     probe_close(&probe);
+}
+
+// Two nodes: one loads the scripts again while calls of the other are under way.
+static void test_flushed_scripts_do_not_change_an_order(void **state)
+{
+    (void)state;
+    enum { MANY = 2000 };
+    static struct probe_answer answers[MANY];
+    struct probe one, two;
+    struct probe_answer other[20] = {0};
+    struct cn_bus_options options = probe_options();
+    char id[16];
+    memset(answers, 0, sizeof(answers));
+    prepare(&options);
+    open_up(&one, options);
+    probe_open(&two, one.reactor, &options);
+    WAIT_UNTIL(&two, probe_is_up(&two));
+    for (int i = 0; i < MANY; i++) {
+        snprintf(id, sizeof(id), "o%d", i);
+        probe_publish(&one, "lobby", "ann", id, &answers[i]);
+        if (i % 100 != 50)
+            continue;
+        redis_server_command(&shared, "SCRIPT FLUSH");
+        probe_publish(&two, "tea", "bob", id, &other[i / 100]);
+        cn_reactor_turn(one.reactor, 1);
+    }
+    WAIT_UNTIL(&one, cn_bus_pending(one.bus) == 0);
+    for (int i = 0; i < MANY; i++) {
+        assert_int_equal(answers[i].result.err, CN_OK);
+        assert_int_equal(answers[i].result.pos.seq, i);
+    }
+    probe_close(&two);
+    probe_close(&one);
 }
 
 static void test_a_stopped_redis_is_noticed_and_used_again(void **state)
@@ -516,6 +549,7 @@ static int run_faults(void)
         cmocka_unit_test(test_messages_of_strangers_are_dropped),
         cmocka_unit_test(test_a_full_redis_refuses_and_stores_nothing),
         cmocka_unit_test(test_one_that_is_refused_does_not_fail_the_others),
+        cmocka_unit_test(test_flushed_scripts_do_not_change_an_order),
         cmocka_unit_test(test_a_stopped_redis_is_noticed_and_used_again),
         cmocka_unit_test(test_a_late_answer_is_dropped),
         cmocka_unit_test(test_freeing_in_an_outage_answers_what_is_pending),

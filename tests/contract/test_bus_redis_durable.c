@@ -35,14 +35,18 @@ static long long count_on_replica(const struct pair *pair)
     return redis_server_command(&pair->replica, "XLEN test:{r:lobby}log");
 }
 
-static void attach(struct pair *pair, struct probe *probe)
+// The primary takes a new lineage when its first replica comes.
+static void attach(struct pair *pair)
 {
     char command[64];
+    int64_t end_ms = cn_clock_ms() + PROBE_WAIT_MS;
     snprintf(command, sizeof(command), "REPLICAOF 127.0.0.1 %d", pair->primary.port);
     redis_server_command(&pair->replica, command);
-    WAIT_UNTIL(probe, redis_server_command(&pair->primary, "WAIT 1 1") == 1);
+    while (redis_server_command(&pair->primary, "WAIT 1 20") != 1)
+        assert_true(cn_clock_ms() < end_ms);
     redis_server_command(&pair->primary, "SET attached 1");
-    WAIT_UNTIL(probe, is_on_replica(pair, "attached"));
+    while (!is_on_replica(pair, "attached"))
+        assert_true(cn_clock_ms() < end_ms);
 }
 
 static void pair_start(struct pair *pair)
@@ -91,7 +95,6 @@ static struct cn_published store(struct probe *probe, int number)
 static void fail_over_with_a_cut_tail(struct pair *pair, struct probe *probe,
                                       struct cn_pos stored[8])
 {
-    attach(pair, probe);
     for (int i = 0; i < 8; i++) {
         if (i == 5) {
             WAIT_UNTIL(probe, count_on_replica(pair) == 5);
@@ -114,6 +117,7 @@ static void test_what_a_failover_lost_is_submitted_again(void **state)
     struct cn_pos stored[8];
     struct probe_page page;
     pair_start(&pair);
+    attach(&pair);
     open_subscribed(&probe, options_for(pair.url));
     fail_over_with_a_cut_tail(&pair, &probe, stored);
     WAIT_UNTIL(&probe, cn_bus_stats(probe.bus)->restored == 3);
@@ -147,6 +151,7 @@ static void test_publishes_wait_until_the_replay_is_over(void **state)
     struct cn_pos stored[8];
     struct probe_answer next = {0};
     pair_start(&pair);
+    attach(&pair);
     open_subscribed(&probe, options_for(pair.url));
     fail_over_with_a_cut_tail(&pair, &probe, stored);
     probe_publish(&probe, "lobby", "ann", "m8", &next);
@@ -164,6 +169,7 @@ static void test_nothing_is_submitted_again_when_that_is_off(void **state)
     struct probe probe;
     struct cn_pos stored[8];
     pair_start(&pair);
+    attach(&pair);
     struct cn_bus_options options = options_for(pair.url);
     options.replay_ms = 0;
     open_subscribed(&probe, options);
@@ -185,6 +191,7 @@ static void test_what_has_no_room_is_counted(void **state)
     struct probe probe;
     struct cn_pos stored[8];
     pair_start(&pair);
+    attach(&pair);
     struct cn_bus_options options = options_for(pair.url);
     options.replay_bytes = 600; // two or so
     open_subscribed(&probe, options);
@@ -194,6 +201,79 @@ static void test_what_has_no_room_is_counted(void **state)
     assert_true(cn_bus_stats(probe.bus)->restored < 3);
     probe_close(&probe);
     pair_stop(&pair);
+}
+
+static void test_a_new_master_without_replicas_gets_it_when_it_can(void **state)
+{
+    (void)state;
+    struct pair pair;
+    struct probe probe;
+    struct cn_pos stored[8];
+    pair_start(&pair);
+    attach(&pair);
+    open_subscribed(&probe, options_for(pair.url));
+    redis_server_command(&pair.replica, "CONFIG SET min-replicas-to-write 1");
+    fail_over_with_a_cut_tail(&pair, &probe, stored);
+    WAIT_UNTIL(&probe, cn_bus_stats(probe.bus)->failovers == 1);
+    redis_server_command(&pair.replica, "CONFIG SET min-replicas-to-write 0");
+    WAIT_UNTIL(&probe, cn_bus_stats(probe.bus)->restored == 3);
+    assert_int_equal(cn_bus_stats(probe.bus)->unrestored, 0);
+    assert_int_equal(store(&probe, 8).pos.seq, 3);
+    probe_close(&probe);
+    pair_stop(&pair);
+}
+
+// A master that becomes another's replica and a master again has lost all, with no connection cut.
+static void test_a_quiet_change_of_data_is_noticed(void **state)
+{
+    (void)state;
+    struct pair pair;
+    struct probe probe;
+    char command[64];
+    pair_start(&pair);
+    open_subscribed(&probe, options_for(pair.url));
+    for (int i = 0; i < 5; i++)
+        assert_int_equal(store(&probe, i).err, CN_OK);
+    redis_server_command(&pair.replica, "SET other 1");
+    snprintf(command, sizeof(command), "REPLICAOF 127.0.0.1 %d", pair.replica.port);
+    redis_server_command(&pair.primary, command);
+    WAIT_UNTIL(&probe, redis_server_command(&pair.primary, "EXISTS other") == 1);
+    redis_server_command(&pair.primary, "REPLICAOF NO ONE");
+    WAIT_UNTIL(&probe, cn_bus_stats(probe.bus)->restored == 5);
+    WAIT_UNTIL(&probe, probe_count(&probe, PROBE_RESET, "lobby") == 1 && probe.entries == 10);
+    probe_close(&probe);
+    pair_stop(&pair);
+}
+
+// What was stored long before is not at risk: only its second ack is young.
+static void test_a_message_acked_twice_is_not_stored_twice(void **state)
+{
+    (void)state;
+    static const char *const args[] = {"--appendonly", "yes", "--appendfsync", "always", NULL};
+    struct redis_server server;
+    struct probe probe;
+    struct probe_page page;
+    redis_server_start(&server, false, args);
+    struct cn_bus_options options = options_for(server.url);
+    options.replay_ms = 500;
+    open_subscribed(&probe, options);
+    struct cn_published first = store(&probe, 1);
+    for (int i = 2; probe.count == 0 || store(&probe, i).ts_ms - first.ts_ms <= 600; i++)
+        cn_reactor_turn(probe.reactor, 20);
+    assert_true(store(&probe, 1).dup);
+    redis_server_command(&server, "DEL test:{r:lobby}id:ann:m1"); // as if its time were over
+    redis_server_kill(&server, SIGKILL);
+    redis_server_restart(&server);
+    WAIT_UNTIL(&probe, cn_bus_stats(probe.bus)->failovers == 1 && probe_is_up(&probe));
+    (void)probe_store(&probe, "lobby", "ann", "last");
+    probe_read(&probe, "lobby", CN_READ_NEWEST, (struct cn_pos){0}, 500, &page);
+    int found = 0;
+    for (size_t i = 0; i < page.page.count; i++)
+        found += strstr(page.text[i], "\"id\":\"m1\"") != NULL;
+    assert_int_equal(found, 1);
+    probe_page_fini(&page);
+    probe_close(&probe);
+    redis_server_stop(&server);
 }
 
 static void test_a_redis_that_comes_back_empty_gets_the_last_messages_again(void **state)
@@ -230,6 +310,9 @@ static void test_the_bus_says_what_redis_can_promise(void **state)
         {"CONFIG SET appendfsync always", CN_DURABILITY_DISK_ALWAYS},
         {"CONFIG SET maxmemory 1gb maxmemory-policy allkeys-lru", CN_DURABILITY_MEMORY},
         {"CONFIG SET maxmemory-policy noeviction", CN_DURABILITY_DISK_ALWAYS},
+        {"CONFIG SET maxmemory 4gb maxmemory-policy volatile-ttl", CN_DURABILITY_MEMORY},
+        {"CONFIG SET maxmemory 0", CN_DURABILITY_DISK_ALWAYS},
+        {"CONFIG SET no-appendfsync-on-rewrite yes", CN_DURABILITY_DISK},
         {"CONFIG SET appendonly no", CN_DURABILITY_MEMORY},
     };
     struct redis_server server;
@@ -276,7 +359,7 @@ static void test_an_ack_waits_for_a_replica(void **state)
     options.required = CN_DURABILITY_REPLICATED;
     open_subscribed(&probe, options);
     assert_int_equal(store(&probe, 1).err, CN_NOTDURABLE); // there is none
-    attach(&pair, &probe);
+    attach(&pair);
     WAIT_UNTIL(&probe, probe.durability == CN_DURABILITY_REPLICATED);
     for (int i = 1; i <= 20; i++) {
         assert_int_equal(store(&probe, i).err, CN_OK);
@@ -295,6 +378,51 @@ static void test_an_ack_waits_for_a_replica(void **state)
     pair_stop(&pair);
 }
 
+static void test_a_frozen_replica_holds_nothing_else_up(void **state)
+{
+    (void)state;
+    enum { MANY = 300 };
+    static struct probe_answer answers[MANY];
+    struct pair pair;
+    struct probe probe;
+    memset(answers, 0, sizeof(answers));
+    pair_start(&pair);
+    struct cn_bus_options options = options_for(pair.url);
+    options.required = CN_DURABILITY_REPLICATED;
+    open_subscribed(&probe, options);
+    attach(&pair);
+    WAIT_UNTIL(&probe, probe.durability == CN_DURABILITY_REPLICATED);
+    WAIT_UNTIL(&probe, store(&probe, 0).err == CN_OK);
+    redis_server_signal(&pair.replica, SIGSTOP);
+    for (int i = 0; i < MANY; i++) {
+        char id[16];
+        snprintf(id, sizeof(id), "n%d", i);
+        probe_publish_for(&probe, "lobby", "ann", id, id, 500, &answers[i]);
+        cn_reactor_turn(probe.reactor, 1);
+    }
+    WAIT_UNTIL(&probe, cn_bus_pending(probe.bus) == 0);
+    for (int i = 0; i < MANY; i++) {
+        enum cn_err err = answers[i].result.err;
+        assert_true(answers[i].calls == 1 && (err == CN_NOTDURABLE || err == CN_UNAVAILABLE));
+    }
+    // No queue of waits is left: the bus hears at once that the replica is gone.
+    redis_server_kill(&pair.replica, SIGKILL);
+    WAIT_UNTIL(&probe, probe.durability == CN_DURABILITY_MEMORY);
+    probe_close(&probe);
+    pair_stop(&pair);
+}
+
+static void test_replica_wait_must_leave_the_watchdog_time(void **state)
+{
+    (void)state;
+    struct cn_bus_options options = options_for("redis://127.0.0.1:1");
+    options.required = CN_DURABILITY_REPLICATED;
+    options.replica_wait_ms = options.watchdog_ms / 2;
+    const char *why = NULL;
+    assert_int_equal(probe_try(&options, &why), CN_INVALID);
+    assert_non_null(strstr(why, "replica-wait"));
+}
+
 static void test_many_acks_wait_for_a_replica_together(void **state)
 {
     (void)state;
@@ -307,7 +435,7 @@ static void test_many_acks_wait_for_a_replica_together(void **state)
     struct cn_bus_options options = options_for(pair.url);
     options.required = CN_DURABILITY_REPLICATED;
     open_subscribed(&probe, options);
-    attach(&pair, &probe);
+    attach(&pair);
     WAIT_UNTIL(&probe, probe.durability == CN_DURABILITY_REPLICATED);
     for (int i = 0; i < MANY; i++) {
         char id[16];
@@ -404,6 +532,35 @@ static void test_a_log_that_is_emptied_in_silence_is_told(void **state)
     redis_server_stop(&server);
 }
 
+static void test_a_log_that_expires_is_no_gap(void **state)
+{
+    (void)state;
+    struct redis_server server;
+    struct probe probe;
+    struct probe_page page;
+    redis_server_start(&server, false, NULL);
+    struct cn_bus_options options = options_for(server.url);
+    options.check_ms = 100;
+    options.history_ttl_s = 1;
+    open_subscribed(&probe, options);
+    (void)store(&probe, 1);
+    WAIT_UNTIL(&probe, redis_server_command(&server, "EXISTS test:{r:lobby}log") == 0);
+    uint64_t checks = cn_bus_stats(probe.bus)->checks;
+    WAIT_UNTIL(&probe, cn_bus_stats(probe.bus)->checks >= checks + 2);
+    assert_int_equal(probe_count(&probe, PROBE_RESET, "lobby"), 0);
+    // But who knows only the time before the first entry has missed it.
+    probe_read(&probe, "lobby", CN_READ_AFTER, (struct cn_pos){0}, 10, &page);
+    assert_false(page.page.exact);
+    probe_page_fini(&page);
+    (void)store(&probe, 2);
+    probe_read(&probe, "lobby", CN_READ_AFTER, (struct cn_pos){0}, 10, &page);
+    assert_false(page.page.exact);
+    assert_int_equal(page.page.count, 1);
+    probe_page_fini(&page);
+    probe_close(&probe);
+    redis_server_stop(&server);
+}
+
 int main(void)
 {
     signal(SIGPIPE, SIG_IGN);
@@ -412,15 +569,21 @@ int main(void)
         cmocka_unit_test(test_publishes_wait_until_the_replay_is_over),
         cmocka_unit_test(test_nothing_is_submitted_again_when_that_is_off),
         cmocka_unit_test(test_what_has_no_room_is_counted),
+        cmocka_unit_test(test_a_new_master_without_replicas_gets_it_when_it_can),
+        cmocka_unit_test(test_a_quiet_change_of_data_is_noticed),
+        cmocka_unit_test(test_a_message_acked_twice_is_not_stored_twice),
         cmocka_unit_test(test_a_redis_that_comes_back_empty_gets_the_last_messages_again),
         cmocka_unit_test(test_the_bus_says_what_redis_can_promise),
         cmocka_unit_test(test_what_is_not_durable_enough_is_refused),
         cmocka_unit_test(test_an_ack_waits_for_a_replica),
+        cmocka_unit_test(test_a_frozen_replica_holds_nothing_else_up),
+        cmocka_unit_test(test_replica_wait_must_leave_the_watchdog_time),
         cmocka_unit_test(test_many_acks_wait_for_a_replica_together),
         cmocka_unit_test(test_too_few_replicas_for_redis_itself),
         cmocka_unit_test(test_a_demoted_redis_is_left_and_its_publish_tried_again),
         cmocka_unit_test(test_a_last_message_that_was_never_told_is_found),
         cmocka_unit_test(test_a_log_that_is_emptied_in_silence_is_told),
+        cmocka_unit_test(test_a_log_that_expires_is_no_gap),
     };
     return cmocka_run_group_tests_name("durability of redis", tests, NULL, NULL);
 }

@@ -88,21 +88,36 @@ struct cn_bus_options probe_options(void)
                                    .held_messages = 1024,
                                    .replay_ms = 10000,
                                    .replay_bytes = 1 << 20,
-                                   .replica_wait_ms = 200,
-                                   .durability_ask_ms = 100};
+                                   .replica_wait_ms = 100};
+}
+
+static struct cn_bus_events events_of(struct probe *probe)
+{
+    return (struct cn_bus_events){probe,    on_open,       on_entry, on_reset,
+                                  on_state, on_durability, on_fatal};
 }
 
 void probe_open(struct probe *probe, struct cn_reactor *reactor,
                 const struct cn_bus_options *options)
 {
-    const struct cn_bus_events events = {probe,    on_open,       on_entry, on_reset,
-                                         on_state, on_durability, on_fatal};
+    const struct cn_bus_events events = events_of(probe);
     const char *why = NULL;
     *probe = (struct probe){.reactor = reactor, .owns_reactor = reactor == NULL};
     if (reactor == NULL)
         assert_int_equal(cn_reactor_new(&probe->reactor, on_wake, NULL), CN_OK);
     assert_int_equal(cn_bus_new(probe->reactor, options, &events, &probe->bus, &why), CN_OK);
     assert_int_equal(cn_bus_start(probe->bus), CN_OK);
+}
+
+enum cn_err probe_try(const struct cn_bus_options *options, const char **why)
+{
+    struct probe probe = {0};
+    const struct cn_bus_events events = events_of(&probe);
+    assert_int_equal(cn_reactor_new(&probe.reactor, on_wake, NULL), CN_OK);
+    enum cn_err err = cn_bus_new(probe.reactor, options, &events, &probe.bus, why);
+    cn_bus_free(probe.bus);
+    cn_reactor_free(probe.reactor);
+    return err;
 }
 
 void probe_close(struct probe *probe)
@@ -155,7 +170,7 @@ void probe_publish_for(struct probe *probe, const char *room, const char *user, 
     publish->channel = probe_room(room);
     snprintf(publish->user, sizeof(publish->user), "%s", user);
     snprintf(publish->id, sizeof(publish->id), "%s", id);
-    publish->has_id = true;
+    publish->has_id = publish->has_ack = true;
     publish->deadline_ms = cn_clock_ms() + ms;
     publish->done = on_published;
     publish->arg = answer;

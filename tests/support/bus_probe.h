@@ -73,6 +73,9 @@ void probe_open(struct probe *probe, struct cn_reactor *reactor,
                 const struct cn_bus_options *options);
 void probe_close(struct probe *probe);
 
+// Tries to make a bus with options that will not do; the error, and what is wrong in *why.
+enum cn_err probe_try(const struct cn_bus_options *options, const char **why);
+
 bool probe_is_up(const struct probe *probe);
 
 struct cn_channel_name probe_room(const char *name);
