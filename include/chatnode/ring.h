@@ -60,7 +60,7 @@ CN_MUSTCHECK enum cn_err cn_ring_from(const struct cn_ring *ring, struct cn_pos 
 struct cn_span {
     struct cn_str bytes; // valid until the ring or the scratch changes
     uint64_t end;        // the ordinal behind it
-    struct cn_pos pos;   // of its last entry; unchanged if it holds none
+    struct cn_pos pos;   // of its last entry; behind a gap, where the channel goes on
 };
 
 // The frames [from, to) as one span, cut at a frame's end so that it fits into `scratch`, which

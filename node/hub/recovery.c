@@ -19,7 +19,8 @@ struct cn_recovery {
     size_t at;                 // the next frame of the page
     int64_t deadline_ms;       // for the feed to become live
     enum cn_read_kind kind;    // of the page that is due, awaited, or being written
-    unsigned empty_pages;      // the last ones, that held nothing
+    unsigned empty_pages;      // the last ones, that held nothing new
+    bool helps;                // the page being written holds something new
     bool alone;                // a page read for another position has not helped
     bool has_since;
     bool newest;
@@ -158,7 +159,8 @@ static void begin_page(struct cn_member *member, struct cn_page_copy *page, size
     tell_joined(member, recovery->kind == CN_READ_AFTER);
     recovery->page = page;
     recovery->at = at;
-    recovery->alone = false;
+    recovery->helps = at < page->count;
+    recovery->alone = recovery->alone && !recovery->helps;
     cn_fanout_due(member);
 }
 
@@ -343,7 +345,8 @@ static void end_page(struct cn_member *member)
     const struct cn_page_copy *page = recovery->page;
     bool more = page->kind == CN_READ_AFTER && page->more;
     bool empty = page->count == 0;
-    recovery->empty_pages = empty ? recovery->empty_pages + 1 : 0;
+    recovery->empty_pages = recovery->helps ? 0 : recovery->empty_pages + 1;
+    recovery->alone = recovery->alone || !recovery->helps;
     if (!more && cn_pos_compare(page->tail, member->pos) > 0)
         member->pos = page->tail;
     give_back(recovery);

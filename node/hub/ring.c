@@ -106,6 +106,19 @@ void cn_ring_skip(struct cn_ring *ring, struct cn_pos floor)
     ring->floor = floor;
 }
 
+// True when the ring begins with a gap: what the channel lost is before it, the floor after it.
+static bool begins_with_gap(const struct cn_ring *ring)
+{
+    return ring->first < ring->next && cn_pos_is_zero(cn_ring_at(ring, ring->first)->pos);
+}
+
+// The first frame for who has the floor: the gap is not for him. (But 0-0 is no entry: who knows
+// only that may have missed something.)
+static uint64_t after_floor(const struct cn_ring *ring)
+{
+    return ring->first + (begins_with_gap(ring) && !cn_pos_is_zero(ring->floor));
+}
+
 enum cn_err cn_ring_after(const struct cn_ring *ring, struct cn_pos pos, uint64_t *ordinal)
 {
     for (uint64_t i = ring->next; i > ring->first; i--) {
@@ -115,9 +128,9 @@ enum cn_err cn_ring_after(const struct cn_ring *ring, struct cn_pos pos, uint64_
             return CN_OK;
         }
     }
-    if (cn_pos_compare(ring->floor, pos) != 0)
+    if (cn_pos_compare(ring->floor, pos) != 0 || (cn_pos_is_zero(pos) && begins_with_gap(ring)))
         return CN_NOTFOUND;
-    *ordinal = ring->first;
+    *ordinal = after_floor(ring);
     return CN_OK;
 }
 
@@ -132,17 +145,22 @@ enum cn_err cn_ring_from(const struct cn_ring *ring, struct cn_pos pos, uint64_t
     }
     if (cn_pos_compare(ring->floor, pos) > 0)
         return CN_NOTFOUND;
-    *ordinal = ring->first;
+    *ordinal = after_floor(ring);
     return CN_OK;
 }
 
-static void add_frame(struct cn_buf *scratch, const struct cn_frame *frame, struct cn_span *span)
+// Who has the gap goes on from the floor: it is the first frame as long as it is held.
+static struct cn_pos pos_behind(const struct cn_ring *ring, const struct cn_frame *frame)
 {
+    return cn_pos_is_zero(frame->pos) ? ring->floor : frame->pos;
+}
+
+static void add_frame(const struct cn_ring *ring, struct cn_buf *scratch, struct cn_span *span)
+{
+    const struct cn_frame *frame = cn_ring_at(ring, span->end++);
     memcpy(scratch->data + scratch->len, frame->bytes, frame->len);
     scratch->len += frame->len;
-    span->end++;
-    if (!cn_pos_is_zero(frame->pos))
-        span->pos = frame->pos;
+    span->pos = pos_behind(ring, frame);
 }
 
 void cn_ring_span(const struct cn_ring *ring, uint64_t from, uint64_t to, struct cn_buf *scratch,
@@ -155,11 +173,10 @@ void cn_ring_span(const struct cn_ring *ring, uint64_t from, uint64_t to, struct
     if (from + 1 == to || first->len > scratch->cap) {
         span->bytes = (struct cn_str){(const char *)first->bytes, first->len};
         span->end++;
-        if (!cn_pos_is_zero(first->pos))
-            span->pos = first->pos;
+        span->pos = pos_behind(ring, first);
         return;
     }
     while (span->end < to && scratch->len + cn_ring_at(ring, span->end)->len <= scratch->cap)
-        add_frame(scratch, cn_ring_at(ring, span->end), span);
+        add_frame(ring, scratch, span);
     span->bytes = cn_buf_str(scratch);
 }

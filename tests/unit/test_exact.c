@@ -239,8 +239,59 @@ static void test_who_is_ahead_when_the_channel_begins_anew(void **state)
     client_expect_nothing(bob);
     client_expect(ann, "gap");
     hall_say(ann, 41);
-    client_expect(bob, "gap"); // the one that all get, in the ring
     client_expect_series(bob, "m", 41, 1);
+    client_expect_nothing(bob); // not the gap once more that stands in the ring
+}
+
+static void reset_at(struct client *ann, int last)
+{
+    struct cn_channel_name name;
+    assert_int_equal(cn_channel_name_make(CN_CHANNEL_ROOM, cn_str_of("hall"), &name), CN_OK);
+    cn_channel_on_reset(hall.rig.hub, &name, hall_pos(last));
+    hub_rig_settle(&hall.rig);
+    client_expect(ann, "gap");
+}
+
+// Whoever comes back with a position that the log has is told no gap, however the ring begins.
+static void test_a_gap_in_the_ring_is_not_for_who_lost_nothing(void **state)
+{
+    (void)state;
+    struct client *ann = hall_fill(0, 40);
+    struct client *bob = rig_member(&hall.rig, 0, "bob", "");
+    struct client *dan = rig_member(&hall.rig, 0, "dan", "");
+    reset_at(ann, 39);
+    hall_join(bob, hall.said[39]);
+    hall_join(dan, hall.said[20]);
+    hub_rig_settle(&hall.rig);
+    hall_say(ann, 40);
+    hall_expect_joined(bob, "true");
+    client_expect_series(bob, "m", 40, 1);
+    client_expect_nothing(bob);
+    hall_expect_joined(dan, "true");
+    client_expect_series(dan, "m", 21, 20);
+    client_expect_nothing(dan);
+}
+
+// One who was told the gap, and falls behind before anything follows it, goes on behind the gap.
+static void test_who_falls_after_a_gap_misses_nothing_behind_it(void **state)
+{
+    (void)state;
+    struct client *ann = hall_fill(0, 40);
+    struct client *bob = rig_member(&hall.rig, 0, "bob", "hall");
+    hub_rig_settle(&hall.rig);
+    fake_sink_skip(&bob->sink);
+    reset_at(ann, 39);
+    client_expect(bob, "gap");
+    fake_sink_limit(&bob->sink, 0);
+    client_send(bob, "{\"type\":\"ping\"}");
+    for (int i = 40; i < 400; i++)
+        hall_say(ann, i);
+    hub_rig_settle(&hall.rig);
+    client_drain(bob);
+    hub_rig_settle(&hall.rig);
+    client_expect(bob, "pong");
+    client_expect_series(bob, "m", 40, 360);
+    client_expect_nothing(bob);
 }
 
 // A read that fails is tried again, once for all who need it.
@@ -283,6 +334,8 @@ int main(void)
         TEST(open_short_life, test_a_log_that_expired_under_the_ring),
         TEST(open_rig, test_a_reset_clears_the_shelf),
         TEST(open_rig, test_who_is_ahead_when_the_channel_begins_anew),
+        TEST(open_rig, test_a_gap_in_the_ring_is_not_for_who_lost_nothing),
+        TEST(open_rig, test_who_falls_after_a_gap_misses_nothing_behind_it),
         TEST(open_rig, test_a_read_that_fails_is_tried_again_for_all),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
