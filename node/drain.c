@@ -19,7 +19,7 @@ struct cn_drain {
     struct cn_timer *timer;
     int64_t close_ms;       // when the listener closes and sessions are sent away; 0: done
     int64_t deadline_ms;    // the end at the latest
-    int64_t empty_since_ms; // 0: sessions are left
+    int64_t empty_since_ms; // 0: somebody waits still
     void (*done)(struct cn_node *node);
 };
 
@@ -54,13 +54,20 @@ static enum cn_err send_away(struct cn_loop *loop, int64_t spread_ms)
 
 // ---- Waiting for the end ----
 
+static bool is_empty(const struct cn_node *node)
+{
+    return cn_registry_count(cn_hub_registry(node->hub)) == 0 && cn_hub_pending(node->hub) == 0 &&
+           cn_edge_publishes(node->edge) == 0;
+}
+
 static bool is_over(struct cn_drain *drain, int64_t now_ms)
 {
     if (now_ms >= drain->deadline_ms)
         return true;
-    if (cn_registry_count(cn_hub_registry(drain->node->hub)) > 0 ||
-        cn_hub_pending(drain->node->hub) > 0)
+    if (!is_empty(drain->node)) {
+        drain->empty_since_ms = 0;
         return false;
+    }
     if (drain->empty_since_ms == 0)
         drain->empty_since_ms = now_ms;
     return now_ms - drain->empty_since_ms >= CLOSE_FRAMES_MS;

@@ -26,8 +26,13 @@ CN_MUSTCHECK enum cn_err cn_edge_new(const struct cn_edge_parts *parts, struct c
 // Starts the loops' threads, then the listeners. CN_SYSTEM: logged what failed. Main thread.
 CN_MUSTCHECK enum cn_err cn_edge_start(struct cn_edge *edge);
 
-// Closes the public listener and begins no session any more; the internal one goes on. Main thread.
+// Closes the public listener, begins no session any more and no publish of the HTTP API; the
+// internal listener goes on. Main thread.
 void cn_edge_stop_accepting(struct cn_edge *edge);
+
+// Publishes of the HTTP API whose answers are not written yet. After cn_edge_stop_accepting none
+// begins, so that 0 is final. Any thread.
+size_t cn_edge_publishes(const struct cn_edge *edge);
 
 // Ends every loop and waits for it; open sockets are closed. Main thread; legal twice and after a
 // failed start.

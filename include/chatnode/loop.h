@@ -42,6 +42,9 @@ CN_MUSTCHECK int64_t cn_loop_tick(struct cn_loop *loop);
 // close for `reason`.
 void cn_loop_send_away(struct cn_loop *loop, int64_t spread_ms, enum cn_reason reason);
 
+// Closes every session now, also those that were sent away for later or wait for answers.
+void cn_loop_close_all(struct cn_loop *loop, enum cn_reason reason);
+
 // Sessions whose socket is not gone yet.
 size_t cn_loop_sessions(const struct cn_loop *loop);
 

@@ -37,7 +37,8 @@
     X(BAD_METHOD, "bad_method", false, "this path takes another method")                           \
     X(BAD_TYPE, "bad_type", false, "the body must be application/json")                            \
     X(NO_LENGTH, "no_length", false, "the request must have a content-length")                     \
-    X(TOO_LARGE, "too_large", false, "the body is larger than a message may be")
+    X(TOO_LARGE, "too_large", false, "the body is larger than a message may be")                   \
+    X(DRAINING, "draining", true, "the node is going away; try again, at another one")
 
 // X(symbol, name, close_code, text): why a session ended. `name` labels metrics and log lines,
 // `text` goes into the close frame (at most 123 bytes, RFC 6455 section 5.5). Code 0: no close

@@ -69,6 +69,11 @@ void cn_edge_stop_accepting(struct cn_edge *edge)
     edge->public_listener = NULL;
 }
 
+size_t cn_edge_publishes(const struct cn_edge *edge)
+{
+    return atomic_load(&edge->publishes);
+}
+
 void cn_edge_stop(struct cn_edge *edge)
 {
     cn_edge_stop_accepting(edge);

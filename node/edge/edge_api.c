@@ -27,7 +27,9 @@ struct cn_call {
     enum cn_problem problem; // if it is bad; its body is then not kept
     int64_t deadline_ms;     // of the body
     bool is_read;            // its body is all here
-    bool is_last; // the client has sent more already: the connection ends with the answer
+    bool is_followed;        // and the client has sent more already
+    bool is_last;            // the connection ends with the answer
+    bool is_under_way;       // counted in the edge's `publishes`
     struct cn_answer answer;
 };
 
@@ -35,6 +37,8 @@ void cn_api_drop(struct cn_call *call)
 {
     if (!call)
         return;
+    if (call->is_under_way)
+        atomic_fetch_sub(&call->loop->edge->publishes, 1);
     cn_list_remove(&call->link);
     cn_buf_fini(&call->body);
     cn_buf_fini(&call->answer.body);
@@ -82,26 +86,25 @@ static int send_answer(struct lws *wsi, struct cn_answer *answer, bool closes)
     return cn_http_reply_now(wsi, &reply);
 }
 
-static int refuse(struct lws *wsi, enum cn_problem problem, bool closes)
+// Ends the connection as well: what follows on it would not be read well, see cn_api_body_end.
+static int refuse(struct lws *wsi, enum cn_problem problem)
 {
     struct cn_answer answer;
     if (cn_api_refuse(problem, &answer)) {
         cn_buf_fini(&answer.body);
         return -1;
     }
-    return send_answer(wsi, &answer, closes);
+    return send_answer(wsi, &answer, true);
 }
 
 static void finish(struct cn_call *call)
 {
     struct lws *wsi = call->wsi;
-    struct cn_answer answer = call->answer;
-    bool is_last = call->is_last;
-    call->answer.body = (struct cn_buf){0};
+    bool closes = call->is_last || atomic_load(&call->loop->edge->is_closed);
     call->conn->call = NULL;
-    cn_api_drop(call);
-    if (send_answer(wsi, &answer, is_last))
+    if (send_answer(wsi, &call->answer, closes))
         lws_set_timeout(wsi, PENDING_TIMEOUT_USER_OK, LWS_TO_KILL_ASYNC);
+    cn_api_drop(call); // only now: a drain waits for what is under way
 }
 
 static void on_answer_timer(lws_sorted_usec_list_t *timer)
@@ -139,9 +142,24 @@ static void on_answered(void *arg, uint64_t ticket, struct cn_answer *answer)
 
 // ---- The request ----
 
+// Counts the publish, and looks after that whether the node still takes any: so the drain, which
+// first says no and then reads the count, misses none.
+static bool may_publish(struct cn_call *call)
+{
+    struct cn_edge *edge = call->loop->edge;
+    call->is_under_way = true;
+    atomic_fetch_add(&edge->publishes, 1);
+    return !atomic_load(&edge->is_closed);
+}
+
 static void publish(struct cn_call *call)
 {
     struct cn_edge_loop *loop = call->loop;
+    if (!may_publish(call)) {
+        call->is_bad = true;
+        call->problem = CN_PROBLEM_DRAINING;
+        return;
+    }
     call->ticket = ++loop->last_ticket;
     const struct cn_api_caller caller = {on_answered, loop, call->ticket};
     struct cn_str key = {call->key[0] ? call->key : NULL, strlen(call->key)};
@@ -161,13 +179,20 @@ int cn_api_body(struct cn_call *call, struct cn_str piece)
     return cn_buf_append_str(&call->body, piece) ? -1 : 0;
 }
 
-// libwebsockets tells the end of a body again and again, without rest, when more follows before the
-// answer is out; and what follows it takes apart wrongly later. So that is not read any more, and
-// the connection ends with this answer. Clients must expect that (RFC 9112 section 9.3.2).
+// libwebsockets tells the end of a body again when more follows before the answer is out; and what
+// follows it takes apart wrongly later. So that is not read any more, and the connection ends with
+// this answer. Clients must expect that (RFC 9112 section 9.3.2).
+//
+// That it is not read any more keeps libwebsockets quiet only if the body came from the socket. One
+// that libwebsockets had kept, since it came behind a request that was not answered yet, ends again
+// and again with nothing else in between, no timer and no letter: only hanging up ends that. It is
+// to be had by mischief only, as any request that a POST could wait behind ends its connection.
 int cn_api_body_end(struct cn_call *call)
 {
     if (call->is_read) {
-        call->is_last = true;
+        if (call->is_followed)
+            return -1;
+        call->is_followed = call->is_last = true;
         lws_rx_flow_control(call->wsi, 0);
         return 0;
     }
@@ -230,7 +255,7 @@ static struct cn_call *new_call(struct cn_edge_loop *loop, struct lws *wsi, stru
     return call;
 }
 
-// Reads the body, and answers after it, so that the connection can go on.
+// Reads the body, and answers after it. The connection goes on after a good request only.
 static int begin(struct cn_edge_loop *loop, struct lws *wsi, struct cn_conn *conn,
                  const enum cn_problem *problem)
 {
@@ -245,6 +270,7 @@ static int begin(struct cn_edge_loop *loop, struct lws *wsi, struct cn_conn *con
         call->is_bad = true;
         call->problem = CN_PROBLEM_BAD_ID;
     }
+    call->is_last = call->is_bad;
     return 0;
 }
 
@@ -264,8 +290,16 @@ int cn_api_request(struct cn_edge_loop *loop, struct lws *wsi, struct cn_conn *c
         problem = CN_PROBLEM_TOO_LARGE;
         refused = true;
     }
-    // A body that is not waited for, or may come, ends the connection.
-    if (refused && (!is_post || len < 0 || len > DISCARDED_MAX_BYTES))
-        return refuse(wsi, problem, is_post || len != CN_HTTP_LENGTH_NONE);
+    if (!refused && atomic_load(&loop->edge->is_closed)) {
+        problem = CN_PROBLEM_DRAINING;
+        refused = true;
+    }
+    if (!refused && len == 0) {
+        problem = CN_PROBLEM_BAD_JSON;
+        refused = true;
+    }
+    // There is no body, or it is not waited for.
+    if (refused && (!is_post || len <= 0 || len > DISCARDED_MAX_BYTES))
+        return refuse(wsi, problem);
     return begin(loop, wsi, conn, refused ? &problem : NULL);
 }

@@ -19,6 +19,7 @@ struct cn_http_body {
     const unsigned char *bytes;
     size_t len;
     size_t at;
+    bool closes;         // the connection ends with it
     struct cn_buf owned; // empty for a file from memory
 };
 
@@ -83,9 +84,10 @@ int cn_http_refuse(struct lws *wsi, unsigned status, int64_t retry_after_s)
     return -1;
 }
 
-static int complete(struct lws *wsi)
+// The answer is out. What the callback returns then.
+static int complete(struct lws *wsi, bool closes)
 {
-    return lws_http_transaction_completed(wsi) ? -1 : 0;
+    return closes || lws_http_transaction_completed(wsi) ? -1 : 0;
 }
 
 void cn_http_drop(struct cn_conn *conn)
@@ -118,8 +120,9 @@ int cn_http_writable(struct lws *wsi, struct cn_conn *conn)
         lws_callback_on_writable(wsi);
         return 0;
     }
+    bool closes = body->closes;
     cn_http_drop(conn);
-    return complete(wsi);
+    return complete(wsi, closes);
 }
 
 int cn_http_reply(struct lws *wsi, struct cn_conn *conn, struct cn_reply *reply, bool head_only)
@@ -133,10 +136,11 @@ int cn_http_reply(struct lws *wsi, struct cn_conn *conn, struct cn_reply *reply,
     }
     if (!body) {
         cn_buf_fini(&reply->owned);
-        return complete(wsi);
+        return complete(wsi, reply->closes);
     }
     body->bytes = (const unsigned char *)reply->bytes.ptr;
     body->len = len;
+    body->closes = reply->closes;
     body->owned = reply->owned;
     conn->body = body;
     lws_callback_on_writable(wsi);
@@ -155,7 +159,7 @@ int cn_http_reply_now(struct lws *wsi, struct cn_reply *reply)
     if (write_head(wsi, reply, len) ||
         (!head_only && lws_write(wsi, buffer + LWS_PRE, len, LWS_WRITE_HTTP_FINAL) < 0))
         return -1;
-    return reply->closes ? -1 : complete(wsi);
+    return complete(wsi, reply->closes);
 }
 
 // ---- What is asked ----
@@ -256,6 +260,8 @@ int cn_http_request(struct cn_edge_loop *loop, struct lws *wsi, struct cn_conn *
         return reply_plainly(wsi, 400, CN_STR_LITERAL("no body expected\n"));
     struct cn_reply reply = {.status = 404,
                              .content_type = "text/plain; charset=utf-8",
+                             // No POST to the API may wait behind it, see cn_api_body_end.
+                             .closes = audience == CN_AUDIENCE_INTERNAL,
                              .bytes = CN_STR_LITERAL("not found\n")};
     if (find_answer(loop->edge->hub, audience, path, &reply)) {
         cn_buf_fini(&reply.owned);

@@ -138,7 +138,7 @@ static void finish(struct cn_edge_loop *loop)
     if (!loop->finish_ms) {
         loop->finish_ms = now_ms + (cn_loop_sessions(loop->hub_loop) ? FAREWELL_MS : 0);
         cn_loop_send_away(loop->hub_loop, 0, CN_REASON_RESTART);
-        (void)!cn_loop_tick(loop->hub_loop);
+        cn_loop_close_all(loop->hub_loop, CN_REASON_RESTART);
         cn_ws_close_wanted(loop);
     }
     if (now_ms >= loop->finish_ms)

@@ -136,7 +136,8 @@ struct cn_edge {
     // Any thread.
     atomic_size_t connections; // open sockets of the public listener
     atomic_size_t operators;   // and of the internal one
-    atomic_bool is_closed;     // no session begins any more
+    atomic_size_t publishes;   // of the HTTP API, until the answer is written
+    atomic_bool is_closed;     // no session begins any more, nor a publish of the HTTP API
     struct cn_governor governor;
     // Main thread.
     struct cn_listener *public_listener;

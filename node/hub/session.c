@@ -483,3 +483,15 @@ void cn_loop_send_away(struct cn_loop *loop, int64_t spread_ms, enum cn_reason r
     send_list_away(&loop->idle, &turns, spread_ms, reason);
     send_list_away(&loop->awaiting, &turns, spread_ms, reason);
 }
+
+static void close_list(struct cn_link *list, enum cn_reason reason)
+{
+    CN_LIST_EACH_SAFE (link, list)
+        cn_session_close(CN_CONTAINER(link, struct cn_session, queued), reason);
+}
+
+void cn_loop_close_all(struct cn_loop *loop, enum cn_reason reason)
+{
+    close_list(&loop->idle, reason);
+    close_list(&loop->awaiting, reason);
+}

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: MIT
 """A node that is told to stop: it says so, serves on until the balancer has seen it, and then sends everybody away."""
+import http.client
+import json
+import re
 import signal
 import threading
 import time
@@ -32,7 +35,7 @@ def test_during_the_delay_the_node_is_not_ready_but_serves_old_and_new(start, co
         session.refuse("reconnect")
     assert node.get("/healthz").status == 200 and node.get("/").status == 200
     node.terminate()
-    assert {ann.closed(), bob.closed()} <= {1001, 1012}
+    assert [ann.closed(), bob.closed()] == [1012, 1012]
 
 
 def test_after_the_delay_connections_are_refused_and_everybody_is_told(start, connect, raw):
@@ -65,8 +68,29 @@ def test_the_second_signal_ends_the_delay_at_once(start, connect):
     node.signal(signal.SIGTERM)
     assert not_ready(node)
     node.signal(signal.SIGINT)
-    assert session.closed() in (1001, 1012)
+    assert session.closed() == 1012
     node.finish(0)
+
+
+@pytest.mark.parametrize("delay", [0, FOR_EVER], ids=["told", "not told"])
+def test_the_second_signal_closes_those_that_wait_for_their_turn_or_an_answer_too(start, connect, room, delay):
+    redis = start.redis()
+    node = start.node(redis=redis, drain_delay=delay, drain=FOR_EVER, publish_deadline=60000).wait_ready()
+    sessions = [connect(node, room=room) for _ in range(5)]
+    redis.signal(signal.SIGSTOP)
+    try:
+        for session in sessions[:2]:
+            session.say("is under way", room)
+            session.fence()
+        node.signal(signal.SIGTERM)
+        assert not_ready(node)
+        for session in sessions if delay == 0 else []:
+            session.expect("reconnect")
+        node.signal(signal.SIGTERM)
+        assert [session.closed() for session in sessions] == [1012] * 5
+        node.finish(0)
+    finally:
+        redis.signal(signal.SIGCONT)
 
 
 def test_two_hundred_sessions_go_evenly_over_the_window(start, raw):
@@ -119,6 +143,111 @@ def test_what_the_bus_does_not_answer_gets_its_error_before_its_session_goes(sta
     finally:
         redis.signal(signal.SIGCONT)
 
+
+# ---- The HTTP API ----
+
+API = "/api/v1/publish"
+JSON = {"Content-Type": "application/json"}
+
+
+class Publisher(threading.Thread):
+    """A program that publishes one after the other, on one connection as long as it lasts, until none is taken."""
+
+    def __init__(self, node, room):
+        super().__init__(daemon=True)
+        self.port, self.room = node.internal_port, room
+        self.answers, self.unanswered, self.failure = {}, set(), None
+        self.start()
+
+    def run(self):
+        link = http.client.HTTPConnection("127.0.0.1", self.port, timeout=DEADLINE)
+        try:
+            while self.publish(link):
+                pass
+        except BaseException as error:  # told by the test's own thread
+            self.failure = error
+        finally:
+            link.close()
+
+    def publish(self, link):
+        mark = unique("p")
+        body = json.dumps({"room": self.room, "from": "bot", "content": mark, "id": mark})
+        try:
+            link.request("POST", API, body, JSON)
+            answer = link.getresponse()
+        except ConnectionRefusedError:
+            return False
+        except ConnectionError:  # nothing of an answer has come
+            self.unanswered.add(mark)
+            link.close()
+            return True
+        self.answers[mark] = (answer.status, json.loads(answer.read()))
+        return True
+
+
+def stored_marks(redis):
+    """What all logs in Redis hold."""
+    logs = [key for key in redis.command("KEYS", "*") if redis.command("TYPE", key) == b"stream"]
+    return {mark for log in logs for _, fields in redis.command("XRANGE", log, "-", "+")
+            for mark in re.findall(r'"id":"([^"]+)"', b" ".join(fields).decode())}
+
+
+def test_no_publish_over_http_is_stored_and_not_answered(start, connect, room):
+    redis = start.redis()
+    node = start.node(redis=redis, drain_delay=100, drain=300, history_messages=1000000).wait_ready()
+    for _ in range(3):
+        ann = connect(node)
+        publishers = [Publisher(node, room) for _ in range(6)]
+        eventually(lambda: all(len(p.answers) > 20 for p in publishers), what="they publish")
+        node.signal(signal.SIGTERM)
+        assert ann.closed() == 1012
+        node.finish(0)
+        for publisher in publishers:
+            publisher.join(DEADLINE)
+            assert publisher.failure is None, publisher.failure
+            assert not publisher.is_alive()
+        answers = {mark: answer for p in publishers for mark, answer in p.answers.items()}
+        good = {mark for mark, (status, _) in answers.items() if status == 200}
+        codes = {value["error"]["code"] for mark, (_, value) in answers.items() if mark not in good}
+        assert codes == {"draining"}
+        stored = stored_marks(redis)
+        assert good <= stored and not stored & (answers.keys() - good)
+        assert not stored & {mark for p in publishers for mark in p.unanswered}
+        node.start()
+        node.wait_ready()
+
+
+def test_what_was_begun_over_http_is_answered_and_what_comes_then_is_not_taken(start, raw, room):
+    redis = start.redis()
+    node = start.node(redis=redis, drain=0, publish_deadline=60000).wait_ready()
+    mark = unique("p")
+    body = json.dumps({"room": room, "from": "bot", "content": 1, "id": mark})
+    half, whole = raw(node.internal_port), raw(node.internal_port)
+    head = f"POST {API} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    redis.signal(signal.SIGSTOP)
+    try:
+        half.send((head + body[:5]).encode())
+        whole.send((head + body).encode())
+        eventually(lambda: node.metric("chatnode_publishes_total") == 1, what="it is under way")
+        node.signal(signal.SIGTERM)
+        eventually(lambda: "drain.closing" in node.log, what="the listener is closed")
+        answer = node.internal(API, method="POST", body=body, headers=JSON)
+        error = answer.json()["error"]
+        assert (answer.status, error["code"], error["retry"]) == (503, "draining", True)
+        assert (answer.headers["connection"], answer.headers["retry-after"]) == ("close", "1")
+        half.send(body[5:].encode())
+        status, headers, text = half.response()
+        assert (status, headers["connection"], json.loads(text)["error"]["code"]) == (503, "close", "draining")
+        assert node.alive()
+    finally:
+        redis.signal(signal.SIGCONT)
+    status, headers, text = whole.response()
+    assert (status, headers["connection"], json.loads(text)["id"]) == (200, "close", mark)
+    node.finish(0)
+    assert stored_marks(redis) == {mark}
+
+
+# ---- Behind a balancer ----
 
 class Roamer(threading.Thread):
     """A client as the protocol wants it: publishes under ids, moves when it is told to, sends again what was not

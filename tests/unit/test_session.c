@@ -466,6 +466,22 @@ static void test_nobody_waits_longer_than_the_bus_may_take(void **state)
     assert_true(ann->sink.closed);
 }
 
+static void test_all_are_closed_whatever_they_wait_for(void **state)
+{
+    (void)state;
+    struct client *ann = rig_member(&rig, 0, "ann", NULL);
+    struct client *bob = rig_member(&rig, 0, "bob", NULL);
+    hub_rig_pass_ms(&rig, rig.config.ping_interval_ms); // both wait for their pong
+    client_send(ann, "{\"type\":\"message\",\"content\":1,\"id\":\"a1\"}");
+    cn_loop_send_away(ann->loop, 5000, CN_REASON_RESTART);
+    cn_loop_close_all(ann->loop, CN_REASON_RESTART);
+    assert_true(ann->sink.closed);
+    assert_true(bob->sink.closed);
+    client_expect(ann, "reconnect");
+    client_expect(bob, "reconnect");
+    assert_int_equal(closed(CN_REASON_RESTART), 2);
+}
+
 int main(void)
 {
 #define TEST(name)         cmocka_unit_test_setup_teardown(name, open_rig, close_rig)
@@ -493,6 +509,7 @@ int main(void)
         TEST(test_all_are_sent_away_within_the_spread),
         TEST(test_who_waits_for_an_answer_goes_after_it),
         TEST(test_nobody_waits_longer_than_the_bus_may_take),
+        TEST(test_all_are_closed_whatever_they_wait_for),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
