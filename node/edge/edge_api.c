@@ -185,8 +185,8 @@ int cn_api_body(struct cn_call *call, struct cn_str piece)
 //
 // That it is not read any more keeps libwebsockets quiet only if the body came from the socket. One
 // that libwebsockets had kept, since it came behind a request that was not answered yet, ends again
-// and again with nothing else in between, no timer and no letter: only hanging up ends that. It is
-// to be had by mischief only, as any request that a POST could wait behind ends its connection.
+// and again with nothing else in between, no timer and no letter: only hanging up ends that. None
+// should come this way, as every other request on this listener ends its connection.
 int cn_api_body_end(struct cn_call *call)
 {
     if (call->is_read) {
