@@ -102,9 +102,11 @@ static void finish(struct cn_call *call)
     struct lws *wsi = call->wsi;
     bool closes = call->is_last || atomic_load(&call->loop->edge->is_closed);
     call->conn->call = NULL;
-    if (send_answer(wsi, &call->answer, closes))
-        lws_set_timeout(wsi, PENDING_TIMEOUT_USER_OK, LWS_TO_KILL_ASYNC);
+    bool is_over = send_answer(wsi, &call->answer, closes) != 0;
     cn_api_drop(call); // only now: a drain waits for what is under way
+    // At once: what comes in meanwhile would make libwebsockets forget a timeout.
+    if (is_over)
+        lws_set_timeout(wsi, PENDING_TIMEOUT_USER_OK, LWS_TO_KILL_SYNC);
 }
 
 static void on_answer_timer(lws_sorted_usec_list_t *timer)
