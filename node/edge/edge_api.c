@@ -102,9 +102,11 @@ static void finish(struct cn_call *call)
     struct lws *wsi = call->wsi;
     bool closes = call->is_last || atomic_load(&call->loop->edge->is_closed);
     call->conn->call = NULL;
-    if (send_answer(wsi, &call->answer, closes))
-        lws_set_timeout(wsi, PENDING_TIMEOUT_USER_OK, LWS_TO_KILL_ASYNC);
+    bool is_over = send_answer(wsi, &call->answer, closes) != 0;
     cn_api_drop(call); // only now: a drain waits for what is under way
+    // At once: what comes in meanwhile would make libwebsockets forget a timeout.
+    if (is_over)
+        lws_set_timeout(wsi, PENDING_TIMEOUT_USER_OK, LWS_TO_KILL_SYNC);
 }
 
 static void on_answer_timer(lws_sorted_usec_list_t *timer)
@@ -185,8 +187,8 @@ int cn_api_body(struct cn_call *call, struct cn_str piece)
 //
 // That it is not read any more keeps libwebsockets quiet only if the body came from the socket. One
 // that libwebsockets had kept, since it came behind a request that was not answered yet, ends again
-// and again with nothing else in between, no timer and no letter: only hanging up ends that. It is
-// to be had by mischief only, as any request that a POST could wait behind ends its connection.
+// and again with nothing else in between, no timer and no letter: only hanging up ends that. None
+// should come this way, as every other request on this listener ends its connection.
 int cn_api_body_end(struct cn_call *call)
 {
     if (call->is_read) {
