@@ -32,10 +32,6 @@ A failover is special. What the promoted replica lacked is gone, and a reader wh
 has cannot see that anything followed it. The project says so (README.md), so such entries are counted as `lost at a
 failover`, and are violations only when the check is strict: those, and only those, that were sent or answered between the
 cut of the replication and the promotion and stood at the end of their generation.
-
-So is SCRIPT FLUSH while several nodes publish. Of two messages that a node has sent one right after the other, the first
-may find no script and the second one that another node has just loaded again; the first is sent again, and stands behind
-the second. Such pairs are counted as `out of order at SCRIPT FLUSH`, and are violations only when the check is strict.
 """
 import bisect
 import collections
@@ -298,17 +294,9 @@ class Checker:
             before = newest.get(session)
             if before is not None:
                 self.report.figures["pairs in order"] += 1
-                if rows.pos[row] < rows.pos[before] and self._at_script_flush(before):
-                    self.report.figures["out of order at SCRIPT FLUSH"] += 1
-                elif rows.pos[row] < rows.pos[before]:
+                if rows.pos[row] < rows.pos[before]:
                     self.report.add("order", f"{self._row(row)}; sent after {self._row(before)}")
             newest[session] = row
-
-    def _at_script_flush(self, row):
-        """Whether the scripts were flushed while the message was under way."""
-        first, ended = self.rows.first[row], self.rows.ended[row]
-        return not self.strict and any(kind == "script_flush" and first <= end and ended >= begin
-                                       for begin, end, kind in self.history.faults)
 
     def _acks_agree(self):
         rows = self.rows

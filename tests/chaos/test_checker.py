@@ -267,22 +267,6 @@ def test_a_publishers_later_message_before_its_earlier_one_is_out_of_order(story
     assert story.found() == {"order": 1}
 
 
-@pytest.mark.parametrize("strict, found", [(True, {"order": 1}), (False, {})])
-def test_out_of_order_at_a_script_flush_is_a_violation_when_the_check_is_strict(story, strict, found):
-    begin = story.now()
-    story.send(1, (100, 1)), story.send(2, (100, 0))
-    story.history.faults.append((begin, story.now(), "script_flush"))
-    story.sees("r1", (100, 0, 2), (100, 1, 1)).sees("r2", (100, 0, 2), (100, 1, 1))
-    assert story.found(strict) == found
-
-
-def test_a_script_flush_excuses_no_order_before_it(story):
-    story.send(1, (100, 1)), story.send(2, (100, 0))
-    story.history.faults.append((story.now(), story.now(), "script_flush"))
-    story.sees("r1", (100, 0, 2), (100, 1, 1)).sees("r2", (100, 0, 2), (100, 1, 1))
-    assert story.found(strict=False) == {"order": 1}
-
-
 @pytest.mark.parametrize("change", [{"attempts": 2}, {"session": 2}, {"dup": 1}])
 def test_only_messages_sent_once_in_one_session_have_an_order(story, change):
     story.send(1, (100, 1), **change), story.send(2, (100, 0))
