@@ -103,24 +103,6 @@ void link_flush(struct link *link)
 
 // ---- Receiving ----
 
-static size_t header_size(const unsigned char *head)
-{
-    int len = head[1] & 127;
-    return len == 127 ? 10 : len == 126 ? 4 : 2;
-}
-
-static size_t payload_size(const unsigned char *head)
-{
-    size_t len = head[1] & 127;
-    if (len < 126)
-        return len;
-    int bytes = len == 126 ? 2 : 8;
-    len = 0;
-    for (int i = 0; i < bytes; i++)
-        len = len << 8 | head[2 + i];
-    return len;
-}
-
 static void on_frame(struct link *link, int opcode, char *payload, size_t len)
 {
     if (opcode == PING) {
@@ -140,10 +122,10 @@ static size_t take_frames(struct link *link, char *bytes, size_t len)
     size_t at = 0;
     while (link->stage == LINK_OPEN && len - at >= 2) {
         const unsigned char *head = (unsigned char *)bytes + at;
-        size_t header = header_size(head);
-        if (len - at < header || len - at - header < payload_size(head))
+        size_t header = measure_header_size(head);
+        if (len - at < header || len - at - header < measure_payload_size(head))
             break;
-        size_t size = payload_size(head);
+        size_t size = measure_payload_size(head);
         on_frame(link, head[0] & 15, bytes + at + header, size);
         at += header + size;
     }

@@ -94,24 +94,6 @@ static void compare(struct load *load, struct peer *peer, const char *bytes, siz
     peer->offset += len;
 }
 
-static size_t header_size(const unsigned char *head)
-{
-    int len = head[1] & 127;
-    return len == 127 ? 10 : len == 126 ? 4 : 2;
-}
-
-static size_t payload_size(const unsigned char *head)
-{
-    size_t len = head[1] & 127;
-    if (len < 126)
-        return len;
-    int bytes = len == 126 ? 2 : 8;
-    len = 0;
-    for (int i = 0; i < bytes; i++)
-        len = len << 8 | head[2 + i];
-    return len;
-}
-
 // Walks the frames in the bytes; returns how many text frames ended in them.
 static long count_frames(struct peer *peer, const char *bytes, size_t len)
 {
@@ -120,9 +102,9 @@ static long count_frames(struct peer *peer, const char *bytes, size_t len)
     while (at < len) {
         if (peer->frame_left == 0) {
             peer->head[peer->head_len++] = (unsigned char)bytes[at++];
-            if (peer->head_len < 2 || peer->head_len < header_size(peer->head))
+            if (peer->head_len < 2 || peer->head_len < measure_header_size(peer->head))
                 continue;
-            peer->frame_left = payload_size(peer->head);
+            peer->frame_left = measure_payload_size(peer->head);
             peer->head_len = 0;
         }
         size_t step = len - at < peer->frame_left ? len - at : peer->frame_left;

@@ -109,3 +109,21 @@ double histogram_at(const struct histogram *histogram, double share)
     }
     return 0;
 }
+
+size_t measure_header_size(const unsigned char *head)
+{
+    int len = head[1] & 127;
+    return len == 127 ? 10 : len == 126 ? 4 : 2;
+}
+
+size_t measure_payload_size(const unsigned char *head)
+{
+    size_t len = head[1] & 127;
+    if (len < 126)
+        return len;
+    int bytes = len == 126 ? 2 : 8;
+    len = 0;
+    for (int i = 0; i < bytes; i++)
+        len = len << 8 | head[2 + i];
+    return len;
+}

@@ -37,4 +37,9 @@ double histogram_at(const struct histogram *histogram, double share);
 // Lets this process open as many descriptors as the system allows it.
 void measure_raise_limits(void);
 
+// Of a server's WebSocket frame: the bytes of its header, and of its payload (RFC 6455
+// section 5.2). `head` has at least 2 bytes, and as many as the header takes for the payload.
+size_t measure_header_size(const unsigned char *head);
+size_t measure_payload_size(const unsigned char *head);
+
 #endif
