@@ -136,7 +136,7 @@ def test_as_many_connections_as_configured_fit_beside_many_loops(start, raw):
         client.send(upgrade_request())
     for client in clients:
         assert client.response_head()[0] == 101
-    assert node.metric("chatnode_sessions") == 149
+    eventually(lambda: node.metric("chatnode_sessions") == 149)
 
 
 def ask_to_upgrade(raw, node, query=""):
