@@ -74,7 +74,6 @@ struct cn_publish {
     void *arg;
     // The caller's own, carried along:
     uint64_t session;
-    bool has_id;   // the client gave the id
     bool has_ack;  // somebody is told when it is stored
     int leg;       // which part of a directed message this is
     void *context; // freed with free(3) together with the publish

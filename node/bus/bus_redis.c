@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: MIT
 // The bus over Redis: publishes and reads on one connection, subscriptions on another.
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

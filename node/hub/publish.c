@@ -116,7 +116,6 @@ static enum cn_err send_copy(struct cn_hub *hub, const struct cn_publish *first,
     memcpy(copy->user, first->user, sizeof(copy->user));
     memcpy(copy->id, first->id, sizeof(copy->id));
     copy->session = first->session;
-    copy->has_id = first->has_id;
     copy->has_ack = first->has_ack;
     copy->leg = CN_LEG_SENDER;
     copy->done = on_published;
@@ -208,8 +207,8 @@ static enum cn_err fill(struct cn_publish *publish, struct cn_loop *loop,
     publish->leg = (int)order->leg;
     publish->done = on_published;
     publish->arg = loop->hub;
-    publish->has_id = context->reply->has_id = order->id.ptr != NULL;
-    publish->has_ack = publish->has_id || reply->loop; // the API answers always
+    context->reply->has_id = order->id.ptr != NULL;
+    publish->has_ack = context->reply->has_id || reply->loop; // the API answers always
     enum cn_err err = cn_str_copy(order->user, publish->user, sizeof(publish->user));
     if (!err)
         err = fill_id(publish, loop, order->id);

@@ -82,6 +82,19 @@ static void open_subscribed(struct probe *probe, struct cn_bus_options options)
     WAIT_UNTIL(probe, probe_count(probe, PROBE_OPEN, "lobby") == 1);
 }
 
+// A Redis and a bus on it that has subscribed to the lobby; and their end.
+static void open_alone(struct redis_server *server, struct probe *probe)
+{
+    redis_server_start(server, false, NULL);
+    open_subscribed(probe, options_for(server->url));
+}
+
+static void close_alone(struct redis_server *server, struct probe *probe)
+{
+    probe_close(probe);
+    redis_server_stop(server);
+}
+
 static struct cn_published store(struct probe *probe, int number)
 {
     char id[16];
@@ -272,8 +285,7 @@ static void test_a_message_acked_twice_is_not_stored_twice(void **state)
         found += strstr(page.text[i], "\"id\":\"m1\"") != NULL;
     assert_int_equal(found, 1);
     probe_page_fini(&page);
-    probe_close(&probe);
-    redis_server_stop(&server);
+    close_alone(&server, &probe);
 }
 
 static void test_a_redis_that_comes_back_empty_gets_the_last_messages_again(void **state)
@@ -281,8 +293,7 @@ static void test_a_redis_that_comes_back_empty_gets_the_last_messages_again(void
     (void)state;
     struct redis_server server;
     struct probe probe;
-    redis_server_start(&server, false, NULL);
-    open_subscribed(&probe, options_for(server.url));
+    open_alone(&server, &probe);
     struct cn_pos old = {0};
     for (int i = 0; i < 5; i++)
         old = store(&probe, i).pos;
@@ -293,8 +304,7 @@ static void test_a_redis_that_comes_back_empty_gets_the_last_messages_again(void
     assert_int_equal(probe_count(&probe, PROBE_RESET, "lobby"), 1);
     assert_true(probe_event(&probe, PROBE_ENTRY, "lobby", 5)->pos.gen > old.gen);
     assert_int_equal(cn_bus_stats(probe.bus)->restored, 5);
-    probe_close(&probe);
-    redis_server_stop(&server);
+    close_alone(&server, &probe);
 }
 
 // ---- Durability ----
@@ -317,8 +327,7 @@ static void test_the_bus_says_what_redis_can_promise(void **state)
     };
     struct redis_server server;
     struct probe probe;
-    redis_server_start(&server, false, NULL);
-    open_subscribed(&probe, options_for(server.url));
+    open_alone(&server, &probe);
     assert_int_equal(probe.durability, CN_DURABILITY_MEMORY);
     for (size_t i = 0; i < CN_COUNT(steps); i++) {
         redis_server_command(&server, steps[i].command);
@@ -326,8 +335,7 @@ static void test_the_bus_says_what_redis_can_promise(void **state)
     }
     redis_server_command(&server, "ACL SETUSER default -config");
     WAIT_UNTIL(&probe, probe.store.config_hidden);
-    probe_close(&probe);
-    redis_server_stop(&server);
+    close_alone(&server, &probe);
 }
 
 static void test_what_is_not_durable_enough_is_refused(void **state)
@@ -345,8 +353,7 @@ static void test_what_is_not_durable_enough_is_refused(void **state)
     WAIT_UNTIL(&probe, probe.durability == CN_DURABILITY_DISK);
     struct cn_published stored = store(&probe, 1);
     assert_true(stored.err == CN_OK && !stored.dup);
-    probe_close(&probe);
-    redis_server_stop(&server);
+    close_alone(&server, &probe);
 }
 
 static void test_an_ack_waits_for_a_replica(void **state)
@@ -457,15 +464,13 @@ static void test_too_few_replicas_for_redis_itself(void **state)
     (void)state;
     struct redis_server server;
     struct probe probe;
-    redis_server_start(&server, false, NULL);
-    open_subscribed(&probe, options_for(server.url));
+    open_alone(&server, &probe);
     redis_server_command(&server, "CONFIG SET min-replicas-to-write 1");
     assert_int_equal(store(&probe, 1).err, CN_NOTDURABLE);
     redis_server_command(&server, "CONFIG SET min-replicas-to-write 0");
     assert_int_equal(store(&probe, 1).err, CN_OK);
     assert_true(probe_is_up(&probe));
-    probe_close(&probe);
-    redis_server_stop(&server);
+    close_alone(&server, &probe);
 }
 
 static void test_a_demoted_redis_is_left_and_its_publish_tried_again(void **state)
@@ -474,8 +479,7 @@ static void test_a_demoted_redis_is_left_and_its_publish_tried_again(void **stat
     struct redis_server server;
     struct probe probe;
     struct probe_answer answer = {0};
-    redis_server_start(&server, false, NULL);
-    open_subscribed(&probe, options_for(server.url));
+    open_alone(&server, &probe);
     redis_server_command(&server, "REPLICAOF 127.0.0.1 1");
     probe_publish(&probe, "lobby", "ann", "m1", &answer);
     WAIT_UNTIL(&probe, !probe_is_up(&probe));
@@ -483,8 +487,7 @@ static void test_a_demoted_redis_is_left_and_its_publish_tried_again(void **stat
     redis_server_command(&server, "REPLICAOF NO ONE");
     WAIT_UNTIL(&probe, answer.calls == 1);
     assert_int_equal(answer.result.err, CN_OK);
-    probe_close(&probe);
-    redis_server_stop(&server);
+    close_alone(&server, &probe);
 }
 
 // ---- The slow check ----
@@ -507,8 +510,7 @@ static void test_a_last_message_that_was_never_told_is_found(void **state)
     redis_server_command(&server, command);
     WAIT_UNTIL(&probe, probe.entries == 2);
     assert_int_equal(cn_bus_stats(probe.bus)->checks_off, 1);
-    probe_close(&probe);
-    redis_server_stop(&server);
+    close_alone(&server, &probe);
 }
 
 static void test_a_log_that_is_emptied_in_silence_is_told(void **state)
@@ -528,8 +530,7 @@ static void test_a_log_that_is_emptied_in_silence_is_told(void **state)
     redis_server_command(&server, "FLUSHALL");
     WAIT_UNTIL(&probe, probe_count(&probe, PROBE_RESET, "lobby") == 1);
     assert_pos(probe_event(&probe, PROBE_RESET, "lobby", 0)->pos, ((struct cn_pos){0, 0}));
-    probe_close(&probe);
-    redis_server_stop(&server);
+    close_alone(&server, &probe);
 }
 
 static void test_a_log_that_expires_is_no_gap(void **state)
@@ -557,8 +558,7 @@ static void test_a_log_that_expires_is_no_gap(void **state)
     assert_false(page.page.exact);
     assert_int_equal(page.page.count, 1);
     probe_page_fini(&page);
-    probe_close(&probe);
-    redis_server_stop(&server);
+    close_alone(&server, &probe);
 }
 
 int main(void)

@@ -170,7 +170,7 @@ void probe_publish_for(struct probe *probe, const char *room, const char *user, 
     publish->channel = probe_room(room);
     snprintf(publish->user, sizeof(publish->user), "%s", user);
     snprintf(publish->id, sizeof(publish->id), "%s", id);
-    publish->has_id = publish->has_ack = true;
+    publish->has_ack = true;
     publish->deadline_ms = cn_clock_ms() + ms;
     publish->done = on_published;
     publish->arg = answer;
