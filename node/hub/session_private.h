@@ -13,6 +13,7 @@
 #include "chatnode/list.h"
 #include "chatnode/loop.h"
 #include "chatnode/mailbox.h"
+#include "chatnode/pace.h"
 #include "chatnode/registry.h"
 #include "chatnode/session.h"
 
@@ -45,12 +46,11 @@ struct cn_loop {
     int64_t swept_ms;       // when sessions were last looked at for pings
     int64_t writes;         // to sockets, not counted in the metrics yet
     int64_t written_bytes;  // the same
-    int64_t flush_after_us; // not before this time
+    struct cn_pace pace;    // of the flushes
     int last_token;         // of the shelves' reads
     uint64_t last_id;       // of publishes without an id of the client's
     struct cn_buf span;     // for joining frames in a pass
     struct cn_buf behind;   // for joining frames of a member that is behind
-    int64_t flush_spent_us; // by the flush under way
     struct cn_buf text;     // for making answers
 };
 
