@@ -32,6 +32,7 @@ struct cn_pace {
     bool is_trial;      // the stretch is a trial of the other way
 };
 
+// Nothing has been flushed yet. max_us: the setting `flush-max`.
 void cn_pace_init(struct cn_pace *pace, int64_t max_us);
 
 // Frames are pending: in how many microseconds a flush may begin or go on; 0: now.
