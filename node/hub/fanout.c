@@ -41,6 +41,22 @@ static bool give(struct cn_feed *feed, struct cn_member *member, struct cn_str s
     return true;
 }
 
+// Has the memory of the next members on its way while the kernel is busy with this one: with
+// thousands of members it is in no near cache, and each step of the way to the socket would wait.
+// Inline in any case: GCC takes a function that only prefetches for one without effect.
+static inline __attribute__((always_inline)) void look_ahead(struct cn_member *const *at,
+                                                             uint32_t left)
+{
+    if (left <= 3)
+        return;
+    // The first and the last field that the fan-out looks at: they may be in two cache lines.
+    __builtin_prefetch(&at[3]->session);
+    __builtin_prefetch(&at[3]->state);
+    __builtin_prefetch(&at[2]->session->loop);
+    __builtin_prefetch(&at[2]->session->choked);
+    __builtin_prefetch(at[1]->session->sink);
+}
+
 // Goes on with the pass under way, or begins one, for at most `limit` members; true when every
 // member has been met.
 static bool pass(struct cn_loop *loop, struct cn_feed *feed, uint32_t limit)
@@ -52,8 +68,10 @@ static bool pass(struct cn_loop *loop, struct cn_feed *feed, uint32_t limit)
     feed->pass_end = span.end;
     uint32_t stop = feed->count - feed->cursor > limit ? feed->cursor + limit : feed->count;
     int64_t written = 0;
-    for (; feed->cursor < stop; feed->cursor++)
+    for (; feed->cursor < stop; feed->cursor++) {
+        look_ahead(feed->members + feed->cursor, stop - feed->cursor);
         written += give(feed, feed->members[feed->cursor], span.bytes);
+    }
     int64_t frames = written * (int64_t)(span.end - feed->flushed);
     cn_pace_carried(&loop->pace, frames, written);
     cn_metrics_add(CN_M_DELIVERED, frames);
