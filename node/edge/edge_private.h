@@ -167,6 +167,7 @@ struct cn_call;
 struct cn_conn {
     struct cn_sink sink; // first: a session's way to this socket
     struct lws *wsi;
+    int fd; // of the socket
     struct cn_edge_loop *loop;
     struct cn_session *session;   // NULL before the handshake and after the end
     struct cn_greeting *greeting; // between the handshake's check and its end

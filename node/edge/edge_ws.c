@@ -1,24 +1,41 @@
 // SPDX-License-Identifier: MIT
 // A WebSocket connection: from libwebsockets' events to the session, and the session's sink. Every
-// byte of an established WebSocket goes out through the one lws_write of `sink_write`.
+// byte of an established WebSocket goes out through `sink_write`.
 #include <stdlib.h>
+#include <sys/socket.h>
 
 #include "edge_private.h"
 
 // ---- The sink ----
 
-static bool sink_write(struct cn_sink *sink, const unsigned char *bytes, size_t len)
+// What the socket takes at once; 0 when it takes nothing, or is broken: the library will see that.
+static size_t send_now(const struct cn_conn *conn, const unsigned char *bytes, size_t len)
 {
-    struct cn_conn *conn = CN_CONTAINER(sink, struct cn_conn, sink);
-    // RAW: the frames have their headers. The library writes through a pointer that is not const
-    // but changes nothing on this way. What the socket does not take it keeps, and sends before
-    // WRITEABLE comes. A broken socket is told by CLOSED later; until then it counts as full.
+    // The library may have kept a pong that was not taken whole: nothing may overtake it.
+    if (lws_partial_buffered(conn->wsi))
+        return 0;
+    ssize_t sent = send(conn->fd, bytes, len, MSG_DONTWAIT | MSG_NOSIGNAL);
+    return sent > 0 ? (size_t)sent : 0;
+}
+
+// RAW: the frames have their headers. The library writes through a pointer that is not const but
+// changes nothing on this way. What the socket does not take it keeps, and sends before WRITEABLE
+// comes. A broken socket is told by CLOSED later; until then it counts as full.
+static bool write_by_library(const struct cn_conn *conn, const unsigned char *bytes, size_t len)
+{
     int sent = lws_write(conn->wsi, (unsigned char *)(uintptr_t)bytes, len, LWS_WRITE_RAW);
     if (sent >= 0 && !lws_partial_buffered(conn->wsi))
         return true;
     if (sent >= 0)
         lws_callback_on_writable(conn->wsi);
     return false;
+}
+
+static bool sink_write(struct cn_sink *sink, const unsigned char *bytes, size_t len)
+{
+    const struct cn_conn *conn = CN_CONTAINER(sink, struct cn_conn, sink);
+    size_t sent = send_now(conn, bytes, len);
+    return sent == len || write_by_library(conn, bytes + sent, len - sent);
 }
 
 // Closing happens in the loop's turn, as it must not happen in a callback of the connection's own.
@@ -57,6 +74,7 @@ void cn_ws_open(struct cn_conn *conn, struct lws *wsi)
     conn->greeting = NULL;
     conn->sink.ops = &sink_ops;
     conn->wsi = wsi;
+    conn->fd = lws_get_socket_fd(wsi);
     conn->loop = lws_context_user(lws_get_context(wsi));
     cn_list_init(&conn->closing);
     cn_buf_init(&conn->partial, (size_t)conn->loop->edge->config->max_message_bytes);

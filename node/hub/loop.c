@@ -23,6 +23,7 @@ struct cn_loop *cn_loop_new(struct cn_hub *hub, unsigned index)
     loop->hub = hub;
     loop->index = index;
     cn_mailbox_init(&loop->letters, (size_t)hub->config->mailbox_letters, no_wake, NULL);
+    cn_pace_init(&loop->pace, hub->config->flush_max_ms * 1000);
     cn_hash_init(&loop->feeds);
     cn_list_init(&loop->pending);
     cn_list_init(&loop->dirty);

@@ -13,6 +13,7 @@
 #include "chatnode/list.h"
 #include "chatnode/loop.h"
 #include "chatnode/mailbox.h"
+#include "chatnode/pace.h"
 #include "chatnode/registry.h"
 #include "chatnode/session.h"
 
@@ -39,19 +40,18 @@ struct cn_loop {
     struct cn_link kept;     // pages on shelves, the longest unused first
     size_t kept_pages;
     size_t kept_bytes;
-    struct cn_link dead;    // sessions to free at the end of the turn
-    struct cn_link going;   // sessions to close, by time; 0: at the end of the turn
-    size_t session_count;   // with a socket
-    int64_t swept_ms;       // when sessions were last looked at for pings
-    int64_t writes;         // to sockets, not counted in the metrics yet
-    int64_t written_bytes;  // the same
-    int64_t flush_after_us; // not before this time
-    int last_token;         // of the shelves' reads
-    uint64_t last_id;       // of publishes without an id of the client's
-    struct cn_buf span;     // for joining frames in a pass
-    struct cn_buf behind;   // for joining frames of a member that is behind
-    int64_t flush_spent_us; // by the flush under way
-    struct cn_buf text;     // for making answers
+    struct cn_link dead;   // sessions to free at the end of the turn
+    struct cn_link going;  // sessions to close, by time; 0: at the end of the turn
+    size_t session_count;  // with a socket
+    int64_t swept_ms;      // when sessions were last looked at for pings
+    int64_t writes;        // to sockets, not counted in the metrics yet
+    int64_t written_bytes; // the same
+    struct cn_pace pace;   // of the flushes
+    int last_token;        // of the shelves' reads
+    uint64_t last_id;      // of publishes without an id of the client's
+    struct cn_buf span;    // for joining frames in a pass
+    struct cn_buf behind;  // for joining frames of a member that is behind
+    struct cn_buf text;    // for making answers
 };
 
 // Makes loop `index` of the hub; NULL without memory. Main thread.
