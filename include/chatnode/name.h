@@ -39,7 +39,8 @@ CN_MUSTCHECK enum cn_err cn_channel_name_make(enum cn_channel_kind kind, struct 
 // Reads a channel's name back, as it came from elsewhere. CN_INVALID if it is none.
 CN_MUSTCHECK enum cn_err cn_channel_name_parse(struct cn_str text, struct cn_channel_name *out);
 
-// The name whose text is kept elsewhere, in as many bytes as it has; `text` came from such a struct.
+// The name whose text is kept elsewhere, in as many bytes as it has; `text` came from such a
+// struct.
 struct cn_channel_name cn_channel_name_of(struct cn_str text);
 
 // Of a channel's name as text: whose channel it is, and the room's or user's own name.

@@ -279,8 +279,8 @@ static bool send_read(struct cn_redis_bus *redis, struct cn_redis_channel *chann
         return false;
     *flight = (struct cn_redis_flight){redis, channel};
     const struct cn_channel_name name = cn_redis_channel_name(channel);
-    if (!cn_redis_bus_send_read(redis, on_page, flight, &name,
-                                channel->opened ? "after" : "tail", channel->last, PAGE_ENTRIES)) {
+    if (!cn_redis_bus_send_read(redis, on_page, flight, &name, channel->opened ? "after" : "tail",
+                                channel->last, PAGE_ENTRIES)) {
         free(flight);
         return false;
     }

@@ -13,12 +13,12 @@ enum { MISSED_RETRY_MS = 50 };
 // A channel that at least one loop follows. Main thread.
 struct cn_channel {
     struct cn_hash_node by_name; // its key is the name
-    struct cn_link missed; // in the hub's list while missed_loops is not 0
-    uint64_t loops;        // bit i: loop i follows it
-    uint64_t missed_loops; // bit i: loop i's mailbox was full, it must be told what it missed
-    struct cn_pos tail;    // the newest position told
-    bool open;             // the bus has said where it begins
-    char name[];           // of by_name.key
+    struct cn_link missed;       // in the hub's list while missed_loops is not 0
+    uint64_t loops;              // bit i: loop i follows it
+    uint64_t missed_loops;       // bit i: loop i's mailbox was full, it must be told what it missed
+    struct cn_pos tail;          // the newest position told
+    bool open;                   // the bus has said where it begins
+    char name[];                 // of by_name.key
 };
 
 // ---- Letters to a loop about one of its feeds ----
@@ -245,7 +245,8 @@ enum cn_err cn_channel_ask(struct cn_hub *hub, const struct cn_channel_name *nam
         .ask = {{NULL, free_follow_ask}, read_follow_ask}, .name = *name, .index = index};
     enum cn_err err = CN_OK;
     if (how == CN_FOLLOW_NO_LONGER) {
-        ask->closed = feed_letter_new(cn_channel_name_str(name), NEWS_CLOSED, (struct cn_pos){0, 0});
+        ask->closed =
+            feed_letter_new(cn_channel_name_str(name), NEWS_CLOSED, (struct cn_pos){0, 0});
         err = ask->closed ? CN_OK : CN_NOMEM;
     }
     if (!err && how == CN_FOLLOW_IF_ROOM)

@@ -27,7 +27,7 @@ struct cn_registry {
 struct user {
     struct cn_hash_node node;
     struct cn_link sessions; // of struct cn_registration, by of_user
-    char name[]; // with a NUL; constant
+    char name[];             // with a NUL; constant
 };
 
 static struct cn_str id_key(const uint64_t *id)
