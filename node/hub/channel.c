@@ -154,6 +154,7 @@ static struct cn_channel *add_channel(struct cn_hub *hub, const struct cn_channe
         free(channel);
         return NULL;
     }
+    cn_supervisor_note_growth(hub); // a session comes with its inbox
     cn_metrics_add(CN_M_CHANNELS, 1);
     return channel;
 }
