@@ -27,7 +27,8 @@ enum cn_feed_state {
 
 struct cn_feed {
     struct cn_hash_node by_name; // in the loop's table; its key is the channel's name
-    struct cn_link pending;      // in the loop's list while frames wait to be flushed
+    struct cn_link turn;         // in the loop's pending list while frames wait to be flushed, then
+                                 // in its warm list while the ring keeps them
     struct cn_link ahead;        // of struct cn_recovery: members that know more than the feed
     struct cn_link shelf;        // pages of the log, here or under way, that members share
     struct cn_link queue;        // of struct cn_recovery: members that wait to read the log
@@ -38,6 +39,7 @@ struct cn_feed {
     uint32_t count;
     uint32_t cap;
     uint32_t cursor;   // the member at which the pass under way goes on
+    uint32_t warm_s;   // in the warm list: since when
     uint64_t flushed;  // every live member that keeps up has all frames before this ordinal
     uint64_t pass_end; // the pass under way brings them to here; `flushed` when there is none
     struct cn_ring ring;
@@ -83,7 +85,7 @@ static inline struct cn_channel_name cn_feed_name(const struct cn_feed *feed)
     return cn_channel_name_of(feed->by_name.key);
 }
 
-// Frees it; it must have no members and be in no list. Takes NULL.
+// Frees it; it must have no members and be in no table. Takes NULL.
 void cn_feed_free(struct cn_feed *feed);
 
 // The feed follows the channel from `tail` on: OPENING becomes LIVE.

@@ -14,7 +14,7 @@ struct cn_feed *cn_feed_new(const struct cn_channel_name *name, const struct cn_
     feed->by_name.key = (struct cn_str){feed->name, name->len};
     feed->members = feed->first;
     feed->cap = CN_COUNT(feed->first);
-    cn_list_init(&feed->pending);
+    cn_list_init(&feed->turn);
     cn_list_init(&feed->ahead);
     cn_list_init(&feed->shelf);
     cn_list_init(&feed->queue);
@@ -27,8 +27,8 @@ void cn_feed_free(struct cn_feed *feed)
     if (!feed)
         return;
     CN_ASSERT(feed->count == 0);
-    CN_ASSERT(!cn_list_is_linked(&feed->pending));
     CN_ASSERT(cn_list_is_empty(&feed->shelf));
+    cn_list_remove(&feed->turn);
     cn_ring_fini(&feed->ring);
     if (feed->members != feed->first)
         free(feed->members);
@@ -48,7 +48,7 @@ void cn_feed_close(struct cn_feed *feed)
 {
     CN_ASSERT(feed->state != CN_FEED_CLOSING);
     feed->state = CN_FEED_CLOSING;
-    cn_list_remove(&feed->pending);
+    cn_list_remove(&feed->turn);
     cn_ring_fini(&feed->ring);
     cn_ring_init(&feed->ring, feed->ring.max_frames, feed->ring.max_bytes, (struct cn_pos){0, 0});
     feed->cursor = 0;

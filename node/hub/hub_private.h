@@ -145,6 +145,9 @@ void cn_fanout_reset(struct cn_loop *loop, struct cn_feed *feed, struct cn_pos t
 // Flushes pending feeds if the pacing allows; returns in how many ms it wants to go on, -1: done.
 CN_MUSTCHECK int64_t cn_fanout_flush(struct cn_loop *loop);
 
+// Empties the rings of feeds that have been silent for a while. For cn_loop_tick.
+void cn_fanout_sweep(struct cn_loop *loop, int64_t now_ms);
+
 // Serves the members of `session` that are behind, until all are level or the socket is full.
 void cn_fanout_serve(struct cn_session *session);
 
