@@ -69,17 +69,33 @@ void cn_feed_on_closed(struct cn_loop *loop, struct cn_feed *feed)
 
 // ---- Memberships ----
 
-struct cn_member *cn_member_find(struct cn_session *session, const struct cn_channel_name *name)
+static struct cn_member *find_in_feed(const struct cn_feed *feed, const struct cn_session *session)
 {
-    struct cn_feed *feed = cn_feed_find(session->loop, name);
-    if (!feed)
-        return NULL;
+    for (uint32_t i = 0; i < feed->count; i++)
+        if (feed->members[i]->session == session)
+            return feed->members[i];
+    return NULL;
+}
+
+static struct cn_member *find_in_session(const struct cn_session *session,
+                                         const struct cn_feed *feed)
+{
     CN_LIST_EACH (link, &session->members) {
         struct cn_member *member = CN_CONTAINER(link, struct cn_member, of_session);
         if (member->feed == feed)
             return member;
     }
     return NULL;
+}
+
+// Whichever list is the shorter: a session in very many rooms has most of them to few others.
+struct cn_member *cn_member_find(struct cn_session *session, const struct cn_channel_name *name)
+{
+    const struct cn_feed *feed = cn_feed_find(session->loop, name);
+    if (!feed)
+        return NULL;
+    return feed->count <= session->rooms ? find_in_feed(feed, session)
+                                         : find_in_session(session, feed);
 }
 
 enum cn_err cn_member_join(struct cn_session *session, const struct cn_channel_name *name,
