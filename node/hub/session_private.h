@@ -31,6 +31,7 @@ struct cn_loop {
     // The loop's thread.
     struct cn_hash feeds;    // of struct cn_feed
     struct cn_link pending;  // feeds with frames to flush
+    struct cn_link warm;     // feeds whose ring keeps frames, the longest silent first
     struct cn_link dirty;    // sessions with answers to write
     struct cn_link idle;     // sessions by the time of their next ping
     struct cn_link awaiting; // sessions by the time by which their pong is due
