@@ -259,5 +259,5 @@ enum cn_err cn_publish_send_for(struct cn_loop *loop, const struct cn_api_caller
     const struct reply_letter reply = {.loop = loop, .caller = *caller};
     struct publish_ask *ask;
     enum cn_err err = make_ask(loop, order, &reply, &ask);
-    return err ? err : cn_hub_put(loop->hub, &ask->ask);
+    return err ? err : cn_hub_put(loop, &ask->ask);
 }
