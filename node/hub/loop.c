@@ -162,7 +162,9 @@ static void count_writes(struct cn_loop *loop)
 int64_t cn_loop_turn(struct cn_loop *loop)
 {
     read_letters(loop);
-    write_answers(loop);
+    // Who lost an answer gets nothing that came after it.
+    cn_session_close_due(loop, 0);
+    // Feeds come first: they take along what their members are told besides.
     int64_t next_ms = cn_fanout_flush(loop);
     write_answers(loop);
     count_writes(loop);

@@ -348,6 +348,19 @@ bool cn_session_flush(struct cn_session *session)
     return !session->choked;
 }
 
+bool cn_session_write_after_answers(struct cn_session *session, struct cn_str frames)
+{
+    struct cn_buf *outbox = &session->outbox;
+    if (session->choked)
+        return false;
+    bool joins = outbox->len > 0 && outbox->len + frames.len <= CN_SINK_BYTES &&
+                 cn_buf_append_str(outbox, frames) == CN_OK;
+    bool has_room = cn_session_flush(session);
+    if (!joins && has_room)
+        cn_session_write(session, frames);
+    return joins || has_room;
+}
+
 void cn_session_settle(struct cn_session *session)
 {
     cn_list_remove(&session->dirty);

@@ -122,6 +122,10 @@ void cn_session_problem(struct cn_session *session, enum cn_problem problem, str
 // Writes what is queued, at most CN_SINK_BYTES at once; true when the socket takes more after it.
 CN_MUSTCHECK bool cn_session_flush(struct cn_session *session);
 
+// Writes what is queued and then the frames, in one write where one can carry them. False when the
+// socket is full before the frames: they are not written.
+CN_MUSTCHECK bool cn_session_write_after_answers(struct cn_session *session, struct cn_str frames);
+
 // Writes what is queued, then what its members are owed; closes it if that was decided before.
 void cn_session_settle(struct cn_session *session);
 

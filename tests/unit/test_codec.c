@@ -447,14 +447,16 @@ static void the_parser_never_sees_hostile_text(void **state)
     char colons[20002];
     memset(colons, ':', sizeof(colons) - 1);
     colons[sizeof(colons) - 1] = '\0';
-    assert_int_equal(decode_repeated("{\"type\":\"ping\",\"a\":1}", "", 0, ""), CN_PROBLEM_INTERNAL);
+    assert_int_equal(decode_repeated("{\"type\":\"ping\",\"a\":1}", "", 0, ""),
+                     CN_PROBLEM_INTERNAL);
     json_set_alloc_funcs(count_allocation, free); // after the codec has set its own
     allocations = 0;
     assert_int_equal(decode_repeated("{\"a\":", "[", 65536, ""), CN_PROBLEM_BAD_JSON);
     assert_int_equal(decode_repeated("{\"a\":[0", ",0", 10000, colons), CN_PROBLEM_BAD_JSON);
     assert_int_equal(decode_repeated("{\"a\":[0", ",0", 10000, "]}"), CN_PROBLEM_BAD_JSON);
     assert_int_equal(allocations, 0);
-    assert_int_equal(decode_repeated("{\"type\":\"ping\",\"a\":1}", "", 0, ""), CN_PROBLEM_INTERNAL);
+    assert_int_equal(decode_repeated("{\"type\":\"ping\",\"a\":1}", "", 0, ""),
+                     CN_PROBLEM_INTERNAL);
     assert_true(allocations > 0);
     json_set_alloc_funcs(malloc, free);
 }

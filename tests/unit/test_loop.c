@@ -184,6 +184,25 @@ static void test_answers_of_one_turn_are_one_write(void **state)
     assert_int_equal(ann->sink.writes, writes + 1);
 }
 
+static void test_an_ack_and_its_message_are_one_write(void **state)
+{
+    (void)state;
+    struct client *ann = rig_member(&rig, 0, "ann", "hall");
+    struct client *bob = rig_member(&rig, 0, "bob", "hall");
+    size_t writes = ann->sink.writes;
+    for (int i = 0; i < 3; i++)
+        client_send(ann,
+                    "{\"type\":\"message\",\"room\":\"hall\",\"content\":\"m%d\",\"id\":\"i%d\"}",
+                    i, i);
+    hub_rig_settle(&rig);
+    assert_int_equal(ann->sink.writes, writes + 1);
+    for (int i = 0; i < 3; i++)
+        client_expect(ann, "ack");
+    client_expect_series(ann, "m", 0, 3);
+    client_expect_series(bob, "m", 0, 3);
+    client_expect_nothing(ann);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, open_rig, close_rig)
@@ -194,6 +213,7 @@ int main(void)
         TEST(test_who_it_is_and_when_it_was_alive),
         TEST(test_ticks_are_close_enough),
         TEST(test_answers_of_one_turn_are_one_write),
+        TEST(test_an_ack_and_its_message_are_one_write),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
