@@ -85,8 +85,9 @@ static bool is_utf8_from(struct cn_str text, unsigned char lowest)
             at += 8;
             continue;
         }
-        size_t len = cn_utf8_sequence(text.ptr + at, text.len - at);
-        if (len == 0 || (unsigned char)text.ptr[at] < lowest)
+        unsigned char c = (unsigned char)text.ptr[at];
+        size_t len = c < 0x80 ? c >= lowest : cn_utf8_sequence(text.ptr + at, text.len - at);
+        if (len == 0)
             return false;
         at += len;
     }
