@@ -21,6 +21,18 @@ enum cn_err cn_str_copy(struct cn_str text, char *out, size_t size)
     return CN_OK;
 }
 
+size_t cn_digits_format(uint64_t value, char out[CN_DIGITS_MAX])
+{
+    char digits[CN_DIGITS_MAX]; // filled from its end
+    size_t at = CN_DIGITS_MAX;
+    do {
+        digits[--at] = (char)('0' + value % 10);
+        value /= 10;
+    } while (value > 0);
+    memcpy(out, digits + at, CN_DIGITS_MAX - at);
+    return CN_DIGITS_MAX - at;
+}
+
 void cn_buf_init(struct cn_buf *buf, size_t max_bytes)
 {
     *buf = (struct cn_buf){.max_bytes = max_bytes};

@@ -111,6 +111,19 @@ static void on_turn_timer(lws_sorted_usec_list_t *timer)
     cn_edge_loop_turn(lws_container_of(timer, struct cn_edge_loop, turn_timer));
 }
 
+static void on_pass_on_timer(lws_sorted_usec_list_t *timer)
+{
+    cn_loop_pass_on(lws_container_of(timer, struct cn_edge_loop, pass_on_timer)->hub_loop);
+}
+
+// libwebsockets looks at its timers when it has served every socket that was ready.
+static void defer(void *arg)
+{
+    struct cn_edge_loop *loop = arg;
+    if (!atomic_load(&loop->stopping))
+        lws_sul_schedule(loop->context, 0, &loop->pass_on_timer, on_pass_on_timer, 0);
+}
+
 static void on_tick_timer(lws_sorted_usec_list_t *timer)
 {
     struct cn_edge_loop *loop = lws_container_of(timer, struct cn_edge_loop, tick_timer);
@@ -202,6 +215,7 @@ static void run(void *arg)
     bool made = cn_metrics_join() == CN_OK && make_context(loop);
     if (made) {
         cn_loop_set_wake(loop->hub_loop, wake, loop);
+        cn_loop_set_defer(loop->hub_loop, defer, loop);
         lws_sul_schedule(loop->context, 0, &loop->tick_timer, on_tick_timer, 1000);
     } else if (loop->context) {
         lws_context_destroy(loop->context);

@@ -81,6 +81,7 @@ struct cn_edge_loop {
     bool left;               // and when they have been
     lws_sorted_usec_list_t turn_timer;
     lws_sorted_usec_list_t tick_timer;
+    lws_sorted_usec_list_t pass_on_timer;
     lws_sorted_usec_list_t answer_timer;
 };
 

@@ -236,14 +236,14 @@ static void read_follow_ask(struct cn_ask *mail, struct cn_hub *hub)
     free(ask);
 }
 
-enum cn_err cn_channel_ask(struct cn_hub *hub, const struct cn_channel_name *name, unsigned index,
+enum cn_err cn_channel_ask(struct cn_loop *loop, const struct cn_channel_name *name,
                            enum cn_follow how)
 {
     struct follow_ask *ask = malloc(sizeof(*ask));
     if (!ask)
         return CN_NOMEM;
     *ask = (struct follow_ask){
-        .ask = {{NULL, free_follow_ask}, read_follow_ask}, .name = *name, .index = index};
+        .ask = {{NULL, free_follow_ask}, read_follow_ask}, .name = *name, .index = loop->index};
     enum cn_err err = CN_OK;
     if (how == CN_FOLLOW_NO_LONGER) {
         ask->closed =
@@ -251,11 +251,13 @@ enum cn_err cn_channel_ask(struct cn_hub *hub, const struct cn_channel_name *nam
         err = ask->closed ? CN_OK : CN_NOMEM;
     }
     if (!err && how == CN_FOLLOW_IF_ROOM)
-        err = cn_mailbox_put(&hub->asks, &ask->ask.mail);
+        err = cn_mailbox_put(&loop->hub->asks, &ask->ask.mail);
     else if (!err)
-        cn_mailbox_put_always(&hub->asks, &ask->ask.mail);
+        cn_mailbox_put_always(&loop->hub->asks, &ask->ask.mail);
     if (err)
         free_follow_ask(&ask->ask.mail);
+    else
+        cn_loop_has_asked(loop);
     return err;
 }
 

@@ -35,7 +35,7 @@ static enum cn_err add_feed(struct cn_loop *loop, const struct cn_channel_name *
         return CN_NOMEM;
     }
     cn_metrics_add(CN_M_FEEDS, 1);
-    enum cn_err err = cn_channel_ask(loop->hub, name, loop->index, how);
+    enum cn_err err = cn_channel_ask(loop, name, how);
     if (err)
         remove_feed(loop, feed);
     else
@@ -49,8 +49,7 @@ static void close_feed(struct cn_loop *loop, struct cn_feed *feed)
 {
     cn_shelf_clear(loop, feed);
     const struct cn_channel_name name = cn_feed_name(feed);
-    if (feed->state != CN_FEED_CLOSING &&
-        !cn_channel_ask(loop->hub, &name, loop->index, CN_FOLLOW_NO_LONGER))
+    if (feed->state != CN_FEED_CLOSING && !cn_channel_ask(loop, &name, CN_FOLLOW_NO_LONGER))
         cn_feed_close(feed);
 }
 
@@ -58,7 +57,7 @@ void cn_feed_on_closed(struct cn_loop *loop, struct cn_feed *feed)
 {
     CN_ASSERT(feed->state == CN_FEED_CLOSING);
     const struct cn_channel_name name = cn_feed_name(feed);
-    if (feed->count > 0 && !cn_channel_ask(loop->hub, &name, loop->index, CN_FOLLOW)) {
+    if (feed->count > 0 && !cn_channel_ask(loop, &name, CN_FOLLOW)) {
         feed->state = CN_FEED_OPENING;
         return;
     }

@@ -35,12 +35,11 @@ static bool give(struct cn_feed *feed, struct cn_member *member, struct cn_str s
     bool keeps_up = member->next == feed->flushed;
     if (keeps_up)
         member->pos = feed->flushed_pos;
-    if (!keeps_up || !cn_session_flush(member->session)) {
+    if (!keeps_up || !cn_session_write_after_answers(member->session, span)) {
         cn_fanout_lag(member);
         return false;
     }
     member->next = feed->pass_end;
-    cn_session_write(member->session, span);
     return true;
 }
 

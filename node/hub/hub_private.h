@@ -68,8 +68,8 @@ struct cn_ask {
     void (*read)(struct cn_ask *ask, struct cn_hub *hub);
 };
 
-// Puts an ask into main's mailbox, or disposes of it; a loop's thread. CN_FULL, CN_CLOSED.
-CN_MUSTCHECK enum cn_err cn_hub_put(struct cn_hub *hub, struct cn_ask *ask);
+// Puts an ask into main's mailbox, or disposes of it; the loop's thread. CN_FULL, CN_CLOSED.
+CN_MUSTCHECK enum cn_err cn_hub_put(struct cn_loop *loop, struct cn_ask *ask);
 
 // The same for a session, which then has one more in flight; the session's loop.
 CN_MUSTCHECK enum cn_err cn_hub_ask(struct cn_session *session, struct cn_ask *ask);
@@ -79,14 +79,14 @@ void cn_hub_post(struct cn_hub *hub, uint64_t session, struct cn_letter *letter)
 
 // ---- channel.c: main's table of the channels that its loops have members in; main thread ----
 
-// Asks main to let loop `index` follow the channel, or not to; from a loop's thread. CN_NOMEM.
+// Asks main to let the loop follow the channel, or not to; the loop's thread. CN_NOMEM.
 enum cn_follow {
     CN_FOLLOW,          // bounded by the number of sessions
     CN_FOLLOW_IF_ROOM,  // at a client's will: CN_FULL when main has too much to do
     CN_FOLLOW_NO_LONGER // bounded by the number of follows
 };
-CN_MUSTCHECK enum cn_err cn_channel_ask(struct cn_hub *hub, const struct cn_channel_name *name,
-                                        unsigned index, enum cn_follow how);
+CN_MUSTCHECK enum cn_err cn_channel_ask(struct cn_loop *loop, const struct cn_channel_name *name,
+                                        enum cn_follow how);
 
 // What the bus tells, passed on to the loops; the functions of struct cn_bus_events.
 void cn_channel_on_open(void *arg, const struct cn_channel_name *name, struct cn_pos tail);

@@ -12,7 +12,10 @@
 #include "chatnode/log.h"
 #include "hub_private.h"
 
-enum { ANSWERS_MS = 500 }; // for the bus's answers to come back to the loop
+enum {
+    ANSWERS_MS = 500,          // for the bus's answers to come back to the loop
+    OUTBOX_FIRST_BYTES = 1024, // the answers of a turn and the messages that go with them
+};
 
 // A ping with a payload, so that libwebsockets reports the pong (RFC 6455 section 5.5.2).
 static const unsigned char ping_frame[] = {0x89, 4, 'c', 'h', 'a', 't'};
@@ -232,12 +235,14 @@ static enum cn_err enqueue(struct cn_session *session)
     size_t header_len = cn_frame_header(CN_OPCODE_TEXT, text->len, header);
     if (!has_room(session, header_len + text->len))
         return CN_FULL;
-    char *room = cn_buf_reserve(&session->outbox, header_len + text->len);
+    size_t len = header_len + text->len;
+    bool begins = session->outbox.data == NULL && len < OUTBOX_FIRST_BYTES;
+    char *room = cn_buf_reserve(&session->outbox, begins ? OUTBOX_FIRST_BYTES : len);
     if (!room)
         return CN_NOMEM;
     memcpy(room, header, header_len);
     memcpy(room + header_len, text->data, text->len);
-    session->outbox.len += header_len + text->len;
+    session->outbox.len += len;
     return CN_OK;
 }
 
@@ -337,6 +342,19 @@ bool cn_session_flush(struct cn_session *session)
         cn_buf_reset(outbox, 0);
     cn_list_remove(&session->dirty);
     return !session->choked;
+}
+
+bool cn_session_write_after_answers(struct cn_session *session, struct cn_str frames)
+{
+    struct cn_buf *outbox = &session->outbox;
+    if (session->choked)
+        return false;
+    bool joins = outbox->len > 0 && outbox->len + frames.len <= CN_SINK_BYTES &&
+                 cn_buf_append_str(outbox, frames) == CN_OK;
+    bool has_room = cn_session_flush(session);
+    if (!joins && has_room)
+        cn_session_write(session, frames);
+    return joins || has_room;
 }
 
 void cn_session_settle(struct cn_session *session)

@@ -2,8 +2,6 @@
 // Answers and entries as JSON text: what the server writes.
 #include "chatnode/codec.h"
 
-#include <inttypes.h>
-
 #include "wire_private.h"
 
 // Appends piece by piece and remembers the first failure, after which it appends no more.
@@ -44,7 +42,7 @@ static size_t run_of_plain(struct cn_str text, size_t at)
         unsigned char c = (unsigned char)text.ptr[at];
         if (c < 0x20 || c == '"' || c == '\\')
             break;
-        size_t len = cn_utf8_sequence(text.ptr + at, text.len - at);
+        size_t len = c < 0x80 ? 1 : cn_utf8_sequence(text.ptr + at, text.len - at);
         if (len == 0)
             break;
         at += len;
@@ -103,8 +101,12 @@ static void put_text(struct writer *w, const char *key, struct cn_str value)
 
 static void put_number(struct writer *w, const char *key, int64_t value)
 {
-    if (w->err == CN_OK)
-        w->err = cn_buf_printf(w->out, "%s%" PRId64, key, value);
+    char digits[CN_DIGITS_MAX];
+    put(w, cn_str_of(key));
+    if (value < 0)
+        PUT(w, "-");
+    uint64_t size = value < 0 ? -(uint64_t)value : (uint64_t)value;
+    put(w, (struct cn_str){digits, cn_digits_format(size, digits)});
 }
 
 static void put_bool(struct writer *w, const char *key, bool value)

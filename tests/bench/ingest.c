@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Measures storing: many sessions, each in a room of its own, keep a window of publishes in flight.
-// Each publish must be acked and come back as a message exactly once, in the order of positions.
+// Measures storing: many sessions, each in a room of its own or a few in each room, keep a window
+// of publishes in flight. Each publish must be acked and come to every member exactly once, in the
+// order of positions.
 // Prints one JSON line; exits with 1 when something was lost, came twice or in the wrong place.
 #include <errno.h>
 #include <getopt.h>
@@ -30,6 +31,7 @@ struct options {
     int pid_count;
     int redis_pid;
     int sessions;
+    int members; // of each room
     int window;
     int seconds;
     int content_len;
@@ -63,9 +65,9 @@ struct session {
 
 struct counts {
     long acked;
-    long delivered;
-    long errors; // answered with `retry`
-    long wrong;  // twice, at another place than acked, or out of order
+    long delivered; // to the publisher, and to the others in the room
+    long errors;    // answered with `retry`
+    long wrong;     // twice, at another place than acked, or out of order
     long gaps;
 };
 
@@ -92,14 +94,19 @@ static struct fate *fate_of(struct session *session, long number)
     return &session->fates[number];
 }
 
+static int room_of(const struct session *session)
+{
+    return session->number / session->ingest->options.members;
+}
+
 static void put(struct session *session, struct slot *slot)
 {
     char text[9000];
-    int len =
-        snprintf(text, sizeof(text),
-                 "{\"type\":\"message\",\"room\":\"ingest%d\",\"id\":\"%ld\","
-                 "\"content\":\"%0*ld\"}",
-                 session->number, slot->number, session->ingest->options.content_len, slot->number);
+    int len = snprintf(text, sizeof(text),
+                       "{\"type\":\"message\",\"room\":\"ingest%d\",\"id\":\"%ld\","
+                       "\"content\":\"%0*ld\"}",
+                       room_of(session), slot->number, session->ingest->options.content_len,
+                       slot->number);
     slot->due_us = 0;
     session->touched = true;
     link_send(&session->link, text, (size_t)len);
@@ -167,13 +174,20 @@ static void on_ack(struct session *session, long number, const char *text)
 static void on_entry(struct session *session, const char *text)
 {
     struct counts *counts = &session->ingest->counts;
-    struct fate *fate = fate_of(session, text_number(text, "\"content\":\""));
     struct position pos;
-    if (fate == NULL || !text_position(text, &pos))
+    if (!text_position(text, &pos))
         return;
-    counts->wrong += fate->delivered.gen != 0 || position_compare(session->last, pos) >= 0;
-    fate->delivered = session->last = pos;
+    counts->wrong += position_compare(session->last, pos) >= 0;
+    session->last = pos;
     counts->delivered++;
+    if (text_number(text, "\"from\":\"i") != session->number)
+        return; // another member's: the order shows that it came once
+    struct fate *fate = fate_of(session, text_number(text, "\"content\":\""));
+    if (fate == NULL || fate->delivered.gen != 0) {
+        counts->wrong++;
+        return;
+    }
+    fate->delivered = pos;
     compare(session->ingest, fate);
 }
 
@@ -259,7 +273,7 @@ static void open_all(struct ingest *ingest)
         session->ingest = ingest;
         session->number = i;
         char path[64];
-        snprintf(path, sizeof(path), "/ws?user=i%d&room=ingest%d", i, i);
+        snprintf(path, sizeof(path), "/ws?user=i%d&room=ingest%d", i, room_of(session));
         if (!link_open(&session->link, ingest->epoll, &session_events,
                        options->ports[i % options->port_count], i, path))
             measure_fail("connect");
@@ -298,7 +312,8 @@ static void finish(struct ingest *ingest)
     ingest->sending = false;
     long sent = count_sent(ingest);
     int64_t begin_us = measure_now_us();
-    while (ingest->counts.acked < sent || ingest->counts.delivered < sent) {
+    long due = sent * ingest->options.members;
+    while (ingest->counts.acked < sent || ingest->counts.delivered < due) {
         turn(ingest);
         int64_t since_us = ingest->acked_us > begin_us ? ingest->acked_us : begin_us;
         if (measure_now_us() - since_us > (int64_t)STALL_MS * 1000)
@@ -361,12 +376,14 @@ static bool print_result(const struct ingest *ingest, const struct usage *used)
     const struct options *options = &ingest->options;
     const struct counts *counts = &ingest->counts;
     long sent = count_sent(ingest);
-    long lost = sent - (counts->acked < counts->delivered ? counts->acked : counts->delivered);
+    long lost = sent - counts->acked + sent * options->members - counts->delivered;
     bool good = lost == 0 && counts->wrong == 0 && counts->gaps == 0 && used->acked > 0;
-    printf("{\"sessions\":%d,\"window\":%d,\"nodes\":%d,\"content\":%d,\"sent\":%ld,\"acked\":%ld,"
+    printf("{\"sessions\":%d,\"members\":%d,\"window\":%d,\"nodes\":%d,\"content\":%d,"
+           "\"sent\":%ld,\"acked\":%ld,"
            "\"delivered\":%ld,\"lost\":%ld,\"wrong\":%ld,\"gaps\":%ld,\"errors\":%ld,",
-           options->sessions, options->window, options->port_count, options->content_len, sent,
-           counts->acked, counts->delivered, lost, counts->wrong, counts->gaps, counts->errors);
+           options->sessions, options->members, options->window, options->port_count,
+           options->content_len, sent, counts->acked, counts->delivered, lost, counts->wrong,
+           counts->gaps, counts->errors);
     printf("\"seconds\":%.2f,\"acks_per_second\":%.0f,\"ack_ms\":{\"p50\":%.2f,\"p99\":%.2f,"
            "\"max\":%.2f},\"redis_us_per_publish\":%.2f,\"node_us_per_publish\":%.2f,"
            "\"busiest_main_us_per_publish\":%.2f,",
@@ -389,7 +406,8 @@ static bool print_result(const struct ingest *ingest, const struct usage *used)
 static _Noreturn void usage(void)
 {
     fprintf(stderr, "usage: bench_ingest --ports N[,N...] [--pids N[,N...]] [--redis-pid N]\n"
-                    "  [--sessions N] [--window N] [--seconds N] [--content BYTES]\n");
+                    "  [--sessions N] [--members N] [--window N] [--seconds N]\n"
+                    "  [--content BYTES]\n");
     exit(64);
 }
 
@@ -406,12 +424,16 @@ static int parse_list(const char *text, int *out)
 
 static void parse(int argc, char **argv, struct options *options)
 {
-    static const struct option names[] = {
-        {"ports", required_argument, NULL, 'p'},     {"pids", required_argument, NULL, 'i'},
-        {"redis-pid", required_argument, NULL, 'r'}, {"sessions", required_argument, NULL, 's'},
-        {"window", required_argument, NULL, 'w'},    {"seconds", required_argument, NULL, 't'},
-        {"content", required_argument, NULL, 'b'},   {0}};
-    int values[128] = {['s'] = 64, ['w'] = 32, ['t'] = 10, ['b'] = 32};
+    static const struct option names[] = {{"ports", required_argument, NULL, 'p'},
+                                          {"pids", required_argument, NULL, 'i'},
+                                          {"redis-pid", required_argument, NULL, 'r'},
+                                          {"sessions", required_argument, NULL, 's'},
+                                          {"window", required_argument, NULL, 'w'},
+                                          {"seconds", required_argument, NULL, 't'},
+                                          {"content", required_argument, NULL, 'b'},
+                                          {"members", required_argument, NULL, 'm'},
+                                          {0}};
+    int values[128] = {['s'] = 64, ['w'] = 32, ['t'] = 10, ['b'] = 32, ['m'] = 1};
     int option;
     while ((option = getopt_long(argc, argv, "", names, NULL)) != -1) {
         if (option == '?')
@@ -425,12 +447,14 @@ static void parse(int argc, char **argv, struct options *options)
     }
     options->redis_pid = values['r'];
     options->sessions = values['s'];
+    options->members = values['m'];
     options->window = values['w'];
     options->seconds = values['t'];
     options->content_len = values['b'];
-    if (optind < argc || options->port_count == 0 || options->sessions < 1 || options->window < 1 ||
-        options->window > WINDOW_MAX || options->seconds < 1 || options->content_len < 1 ||
-        options->content_len > 8000)
+    if (optind < argc || options->port_count == 0 || options->members < 1 ||
+        options->sessions < options->members || options->sessions % options->members != 0 ||
+        options->window < 1 || options->window > WINDOW_MAX || options->seconds < 1 ||
+        options->content_len < 1 || options->content_len > 8000)
         usage();
 }
 
