@@ -1,0 +1,260 @@
+# SPDX-License-Identifier: MIT
+"""What is measured: fixed pieces of work in closed loop, each on a node of its own under callgrind.
+
+A figure is the difference between a longer and a shorter piece of the same work, so that the start, the requests that
+mark a piece and everything else that is done once cancel out. A count is how often something happens for each receiver or
+message; counts are held against RULES, figures against figures.json (figures.py).
+"""
+import contextlib
+import http.client
+import json
+import select
+import struct
+import time
+
+from callgrind import ProfiledNode
+from clients import CLOSE, PING, PONG, TEXT, RawClient, frame_bytes
+from harness import DEADLINE, SLOW, eventually
+
+CONTENT = "x" * 60
+WARM_UP = 320  # messages: the rings and the log have their full size then
+WINDOW = 16    # messages that a client sends at once in the scenarios of batches
+IDLE_S = 4
+
+SENDS = r"send|sendto|sendmsg|sendmmsg|write|writev"
+WATCHED = {
+    "allocations": r"malloc|calloc|realloc|reallocarray|free|aligned_alloc|posix_memalign|strn?dup|lws_realloc",
+    "locks": r"(?:pthread_(?:mutex|rwlock|spin)|cn_(?:mutex|rwlock))_\w*lock|sem_\w+|pthread_cond_\w+",
+    "copies": r"(?:__)?mem(?:cpy|pcpy|move)\w*",
+}
+# The least and the most of each count. A little more than whole numbers, since which thread is woken first, and how
+# often for how many letters, differs from run to run.
+RULES = {
+    "writes a delivery": (0.98, 1.02),
+    "other system calls a delivery": (-0.02, 0.02),
+    "allocations a delivery": (-0.02, 0.02),
+    "locks a delivery": (-0.02, 0.02),
+    "copies a delivery": (-0.02, 0.02),
+    "writes a member and flush": (1, 1),
+    "messages a flush": (2, WINDOW),
+    "wake-ups a reading of a mailbox": (0.1, 1.02),
+    "epoll_ctl a message": (-0.02, 0.02),
+    "instructions an idle session and second": (-1, 1),
+}
+
+
+class Result:
+    """What one scenario found: {figure: number} and {count: number}."""
+
+    def __init__(self, figures, counts=None):
+        self.figures, self.counts = figures, counts or {}
+
+
+def broken_rules(counts):
+    """A line for each count that is not as RULES say."""
+    return [f"{name}: {value:.4g}, not {RULES[name][0]:g} to {RULES[name][1]:g}" for name, value in counts.items()
+            if not RULES[name][0] <= value <= RULES[name][1]]
+
+
+# ---- Clients ----
+
+class Session:
+    """A client that does one thing and waits until the node has done it."""
+
+    def __init__(self, node, user, room=""):
+        self.client = RawClient(node.port)
+        self.client.open(user=user, room=room)
+        self.room = room
+
+    def say(self, count):
+        """Publishes `count` messages in one segment. They have no id, so no ack comes."""
+        message = json.dumps({"type": "message", "room": self.room, "content": CONTENT})
+        self.client.send(b"".join(frame_bytes(TEXT, message) for _ in range(count)))
+
+    def hear(self, count):
+        """Reads `count` messages."""
+        for _ in range(count):
+            opcode, payload = self.client.recv_frame()
+            assert opcode == TEXT and b'"type":"message"' in payload, (opcode, payload)
+
+    def ask(self, kind, answer, **fields):
+        self.client.send_json({"type": kind, **fields})
+        return self.client.until(answer)
+
+    def close(self):
+        """Says goodbye and waits until the node has hung up."""
+        self.client.send_frame(CLOSE, struct.pack(">H", 1000))
+        self.client.closed_with()
+        self.client.sock.close()
+
+
+def crowd(node, count, room, first=0):
+    return [Session(node, f"user-{number}", room) for number in range(first, first + count)]
+
+
+def talk(members, messages, window):
+    """The first member publishes, `window` messages at a time; all members get them before it goes on."""
+    for _ in range(messages // window):
+        members[0].say(window)
+        for member in members:
+            member.hear(window)
+
+
+@contextlib.contextmanager
+def running(binary, env, **flags):
+    node = ProfiledNode(binary, env, **flags)
+    try:
+        yield node.start()
+    finally:
+        node.stop()
+
+
+def growth(node, work, small, large):
+    """The Profile of work(*large) less that of work(*small)."""
+    shorter = node.profile(work, *small)
+    return node.profile(work, *large) - shorter
+
+
+# ---- Scenarios ----
+
+def fanout(binary=None, env=None, few=200, messages=100):
+    """To rooms of `few` and of twice as many members, one message in flight."""
+    with running(binary, env) as node:
+        small, large = crowd(node, few, "small"), crowd(node, few * 2, "large")
+        for room in (small, large):
+            talk(room, WARM_UP, WINDOW)
+        more = growth(node, talk, (small, messages, 1), (large, messages, 1))
+    deliveries = few * messages
+    counts = {f"{what} a delivery": more.called(pattern) / deliveries for what, pattern in WATCHED.items()}
+    writes = more.system_calls(SENDS)
+    counts["writes a delivery"] = writes / deliveries
+    counts["other system calls a delivery"] = (more.system_calls() - writes) / deliveries
+    return Result({"instructions a delivery": more.instructions / deliveries}, counts)
+
+
+def batches(binary=None, env=None, few=300, messages=640):
+    """The same with WINDOW messages at once, which reach the members in fewer writes."""
+    with running(binary, env) as node:
+        rooms = crowd(node, few, "small"), crowd(node, few * 2, "large")
+        for room in rooms:
+            talk(room, WARM_UP, WINDOW)
+        nothing, profiles, passes = node.profile(lambda: None), [], []
+        for room in rooms:
+            before = node.metric("chatnode_flushes_total")
+            profiles.append(node.profile(talk, room, messages, WINDOW) - nothing)
+            passes.append(node.metric("chatnode_flushes_total") - before)
+    writes = [profile.system_calls("send") for profile in profiles]
+    instructions = [profile.instructions for profile in profiles]
+    wakes = sum(profile.system_calls("write") for profile in profiles)
+    return Result({"instructions a write of a batch": (instructions[1] - instructions[0]) / (writes[1] - writes[0])}, {
+        "writes a member and flush": sum(writes) / (passes[0] * few + passes[1] * few * 2),
+        "messages a flush": messages * 2 / sum(passes),
+        "wake-ups a reading of a mailbox": wakes / sum(profile.called("cn_mailbox_take_all") for profile in profiles)})
+
+
+def fanin(binary=None, env=None, messages=200):
+    """One session publishes to a room of its own: one message in flight, then WINDOW."""
+    with running(binary, env) as node:
+        alone = crowd(node, 1, "alone")
+        talk(alone, WARM_UP, WINDOW)
+        single = growth(node, talk, (alone, messages, 1), (alone, messages * 3, 1))
+        batch = growth(node, talk, (alone, messages * 2, WINDOW), (alone, messages * 10, WINDOW))
+    return Result({"instructions a publish": single.instructions / (messages * 2),
+                   "system calls a publish": single.system_calls() / (messages * 2),
+                   f"instructions a publish, {WINDOW} at once": batch.instructions / (messages * 8)},
+                  {"epoll_ctl a message": single.system_calls("epoll_ctl") / (messages * 2)})
+
+
+def api(binary=None, env=None, messages=100):
+    """Publishes over the HTTP API, on one connection, to a room without members."""
+    body = json.dumps({"room": "nobody", "from": "bot", "content": CONTENT})
+
+    def publish(caller, count):
+        for _ in range(count):
+            caller.request("POST", "/api/v1/publish", body, {"content-type": "application/json"})
+            answer = caller.getresponse()
+            assert answer.status == 200 and answer.read()
+
+    with running(binary, env) as node:
+        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", node.internal_port, timeout=DEADLINE)) as caller:
+            publish(caller, WARM_UP)
+            more = growth(node, publish, (caller, messages), (caller, messages * 3))
+    return Result({"instructions a publish over HTTP": more.instructions / (messages * 2)})
+
+
+def rooms(binary=None, env=None, times=100):
+    """A session joins a room that has a member, and leaves it."""
+    def come_and_go(session, count):
+        for _ in range(count):
+            session.ask("join", "joined", room="open")
+            session.ask("leave", "left", room="open")
+
+    with running(binary, env) as node:
+        crowd(node, 1, "open")
+        guest = Session(node, "guest")
+        come_and_go(guest, times)
+        more = growth(node, come_and_go, (guest, times), (guest, times * 3))
+    return Result({"instructions a join and leave": more.instructions / (times * 2)})
+
+
+def connections(binary=None, env=None, times=40):
+    """A client connects, joins inbox and room, says goodbye and is gone."""
+    def come_and_go(node, count):
+        for _ in range(count):
+            Session(node, "guest", "open").close()
+
+    with running(binary, env) as node:
+        keeper = crowd(node, 1, "open")
+        come_and_go(node, times)
+        more = growth(node, come_and_go, (node, times), (node, times * 3))
+        assert keeper
+    return Result({"instructions a connect and disconnect": more.instructions / (times * 2)})
+
+
+def answer_pings(members, wanted):
+    """Answers pings until `wanted` have come."""
+    poll, by_fd, left = select.poll(), {member.client.sock.fileno(): member for member in members}, wanted
+    for fd in by_fd:
+        poll.register(fd, select.POLLIN)
+    end = time.monotonic() + DEADLINE * 3
+    while left > 0:
+        assert time.monotonic() < end, f"{left} of {wanted} pings did not come"
+        for fd, _ in poll.poll(100):
+            opcode, payload = by_fd[fd].client.recv_frame()
+            assert opcode == PING
+            by_fd[fd].client.send_frame(PONG, payload)
+            left -= 1
+
+
+def pings(binary=None, env=None, members=200):
+    """Sessions that say nothing are pinged, and answer."""
+    with running(binary, env, ping_interval=400, pong_timeout=int(60000 * SLOW)) as node:
+        silent = crowd(node, members, "silent")
+        answer_pings(silent, members * 3)
+        more = growth(node, answer_pings, (silent, members * 2), (silent, members * 10))
+    return Result({"instructions a ping and pong": more.instructions / (members * 8)})
+
+
+def listen(node, seconds):
+    """Lets the time pass; says so when the node ends meanwhile."""
+    end = time.monotonic() + seconds
+    eventually(lambda: time.monotonic() >= end or not node.alive(), seconds + DEADLINE)
+    assert node.alive(), node.log
+
+
+def idle(binary=None, env=None, few=300):
+    """Sessions that do nothing, `few` and twice as many, with pings off; a second is one tick of the loop."""
+    seconds = []
+    with running(binary, env) as node:
+        sessions = crowd(node, few, "idle")
+        for step in range(2):
+            sessions += crowd(node, few * step, "idle", first=few)
+            nothing = node.profile(lambda: None)
+            work = node.profile(listen, node, IDLE_S) - nothing
+            seconds.append(work.instructions / work.called("cn_loop_tick"))
+    return Result({"instructions an idle second": seconds[1]},
+                  {"instructions an idle session and second": (seconds[1] - seconds[0]) / few})
+
+
+SCENARIOS = {scenario.__name__: scenario for scenario in
+             (fanout, batches, fanin, api, rooms, connections, pings, idle)}
