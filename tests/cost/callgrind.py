@@ -7,11 +7,14 @@ answers operators; so a request to /healthz before and one after some work give 
 be attached to the node, and no right to trace is needed.
 """
 import collections
+import contextlib
 import http.client
+import pathlib
 import re
+import signal
 
 import harness
-from harness import DEADLINE, Node
+from harness import DEADLINE, Node, eventually
 
 MARK = "cn_admin_answer"
 # The C library chooses its copying and searching by the processor. Valgrind shows every program nearly the same
@@ -22,16 +25,17 @@ CLOCKS = re.compile(r"clock_gettime|time_syscall|time|__gettimeofday_syscall|get
 
 
 class Profile:
-    """Counts of one stretch: instructions, calls by the function called, system calls by the function that made them."""
+    """Counts of one stretch: instructions; calls of each function, and the instructions within them; system calls by the
+    function that made them."""
 
-    def __init__(self, instructions=0, calls=None, kernel=None):
+    def __init__(self, instructions=0, calls=None, within=None, kernel=None):
         self.instructions = instructions
-        self.calls = collections.Counter(calls or {})
-        self.kernel = collections.Counter(kernel or {})
+        self.calls, self.within, self.kernel = (collections.Counter(counts or {}) for counts in (calls, within, kernel))
 
     def __sub__(self, other):
-        rest = Profile(self.instructions - other.instructions, self.calls, self.kernel)
+        rest = Profile(self.instructions - other.instructions, self.calls, self.within, self.kernel)
         rest.calls.subtract(other.calls)
+        rest.within.subtract(other.within)
         rest.kernel.subtract(other.kernel)
         return rest
 
@@ -72,10 +76,12 @@ def read_profile(lines):
         elif equals and key == "calls":
             profile.calls[callee] += int(value.split()[0])
             is_call = True  # the next line is the cost of the callee, which it has itself
-        elif is_call:
-            is_call = False
         elif line[:1].isdigit() or line[:1] in ("+", "-", "*"):
             costs = dict(zip(columns, map(int, line.split()[1:])))
+            if is_call:
+                profile.within[callee] += costs.get("Ir", 0)
+                is_call = False
+                continue
             profile.instructions += costs.get("Ir", 0)
             if costs.get("sysCount"):
                 profile.kernel[function] += costs["sysCount"]
@@ -99,7 +105,9 @@ class ProfiledNode(Node):
         """Ends a stretch and begins the next; returns the file of the one that ended."""
         self.operator.request("GET", "/healthz")
         assert self.operator.getresponse().read()
-        return max(self.dir.glob("profile.*"), key=lambda path: int(path.suffix[1:]))
+        files = list(self.dir.glob("profile.*"))
+        assert files, f"no profile: does the node still have {MARK}?"
+        return max(files, key=lambda path: int(path.suffix[1:]))
 
     def profile(self, work, *arguments):
         """The Profile of `work(*arguments)`, and of the request that ends it."""
@@ -109,6 +117,16 @@ class ProfiledNode(Node):
             profile = read_profile(lines)
         assert profile.instructions and profile.calls, "callgrind has written nothing"
         return profile
+
+    @contextlib.contextmanager
+    def halted(self):
+        """The node stands still meanwhile, so that it finds all at once what is sent to it."""
+        self.signal(signal.SIGSTOP)
+        try:
+            eventually(lambda: " T " in pathlib.Path(f"/proc/{self.pid}/stat").read_text(), what="the node stands still")
+            yield
+        finally:
+            self.signal(signal.SIGCONT)
 
     def stop(self):
         self.operator.close()

@@ -9,6 +9,8 @@ import subprocess
 
 FILE = pathlib.Path(__file__).with_name("figures.json")
 TOLERANCE = 0.05
+# The timers of main and of libwebsockets wake their threads together or one by one, as it happens.
+TOLERANCES = {"instructions an idle second": 0.25}
 AGAIN = "tests/cost/run.py --write keeps the new ones"
 
 
@@ -38,12 +40,12 @@ def rounded(value):
 
 
 def compare(kept, found):
-    """A line for each figure that is more than TOLERANCE from the kept one, to either side, or missing on one side."""
+    """A line for each figure that is more than its tolerance from the kept one, to either side, or missing on one side."""
     problems = [f"{name}: was not measured" for name in kept if name not in found]
     for name, value in found.items():
         if name not in kept:
             problems.append(f"{name}: {rounded(value)}, and none is kept; {AGAIN}")
-        elif abs(value / kept[name] - 1) > TOLERANCE:
+        elif abs(value / kept[name] - 1) > TOLERANCES.get(name, TOLERANCE):
             problems.append(f"{name}: {rounded(value)} instead of {kept[name]}, {abs(value / kept[name] - 1):.1%} "
                             + (f"more; if that must be, {AGAIN}" if value > kept[name] else f"less: well done; {AGAIN}"))
     return problems
