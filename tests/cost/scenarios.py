@@ -39,6 +39,8 @@ RULES = {
     "copies a delivery": (-0.05, 0.05),
     "writes a member and flush": (1, 1),
     "messages a flush": (2, WINDOW),
+    "writes a member and paced flush": (1, 1),
+    "messages a paced flush": (2, WINDOW),
     "wake-ups a reading of a mailbox": (0.1, 1.05),
     "wakings and waits a publish": (1, 12),
     "epoll_ctl a publish": (-0.05, 0.05),
@@ -158,25 +160,49 @@ def fanout(binary=None, env=None, few=300, messages=100):
     return Result({"instructions a delivery": more.instructions / deliveries}, counts)
 
 
+def flushed(node, rooms, messages):
+    """[(Profile, flushes)] of talks to the rooms, WINDOW messages at once."""
+    nothing, found = node.profile(lambda: None), []
+    for room in rooms:
+        before = node.metric("chatnode_flushes_total")
+        profile = node.profile(talk, room, messages, WINDOW) - nothing
+        found.append((profile, node.metric("chatnode_flushes_total") - before))
+    return found
+
+
+def writes_a_flush(rooms, found):
+    """Writes for each member and flush."""
+    return (sum(profile.system_calls("send") for profile, _ in found)
+            / sum(flushes * len(room) for room, (_, flushes) in zip(rooms, found)))
+
+
 def batches(binary=None, env=None, few=300, messages=640):
     """The same with WINDOW messages at once, which reach the members in fewer writes."""
     with running(binary, env) as node:
         rooms = crowd(node, few, "small"), crowd(node, few * 2, "large")
         for room in rooms:
             talk(room, WARM_UP, WINDOW)
-        nothing, profiles, passes = node.profile(lambda: None), [], []
-        for room in rooms:
-            before = node.metric("chatnode_flushes_total")
-            profiles.append(node.profile(talk, room, messages, WINDOW) - nothing)
-            passes.append(node.metric("chatnode_flushes_total") - before)
-    writes = [profile.system_calls("send") for profile in profiles]
+        found = flushed(node, rooms, messages)
+    profiles = [profile for profile, _ in found]
     # Of the loop's turns only: parsing what was published costs ten times as much, and would drown them.
     turns = [profile.within["cn_loop_turn"] for profile in profiles]
+    writes = [profile.system_calls("send") for profile in profiles]
     wakes = sum(profile.system_calls("write") for profile in profiles)
     return Result({"instructions a write of a batch": (turns[1] - turns[0]) / (writes[1] - writes[0])}, {
-        "writes a member and flush": sum(writes) / (passes[0] * few + passes[1] * few * 2),
-        "messages a flush": messages * 2 / sum(passes),
+        "writes a member and flush": writes_a_flush(rooms, found),
+        "messages a flush": messages * len(rooms) / sum(flushes for _, flushes in found),
         "wake-ups a reading of a mailbox": wakes / sum(profile.called("cn_mailbox_take_all") for profile in profiles)})
+
+
+def paced(binary=None, env=None, members=300, messages=320):
+    """The same once more with flushes paced as they are for users. When they happen goes by the clock; what a flush is does
+    not."""
+    with running(binary, env, flush_max=10) as node:
+        rooms = [crowd(node, members, "paced")]
+        talk(rooms[0], WARM_UP, WINDOW)
+        found = flushed(node, rooms, messages)
+    return Result({}, {"writes a member and paced flush": writes_a_flush(rooms, found),
+                       "messages a paced flush": messages / found[0][1]})
 
 
 def fanin(binary=None, env=None, messages=100):
@@ -286,4 +312,4 @@ def idle(binary=None, env=None, few=300):
 
 
 SCENARIOS = {scenario.__name__: scenario for scenario in
-             (fanout, batches, fanin, api, rooms, connections, pings, idle)}
+             (fanout, batches, paced, fanin, api, rooms, connections, pings, idle)}
