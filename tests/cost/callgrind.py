@@ -26,7 +26,8 @@ CLOCKS = re.compile(r"clock_gettime|time_syscall|time|__gettimeofday_syscall|get
 
 class Profile:
     """Counts of one stretch: instructions; calls of each function, and the instructions within them; system calls by the
-    function that made them."""
+    function that made them. The last are right in sum; when threads change during one, it may be put down to what the other
+    thread was doing."""
 
     def __init__(self, instructions=0, calls=None, within=None, kernel=None):
         self.instructions = instructions

@@ -172,7 +172,7 @@ def flushed(node, rooms, messages):
 
 def writes_a_flush(rooms, found):
     """Writes for each member and flush."""
-    return (sum(profile.system_calls("send") for profile, _ in found)
+    return (sum(profile.called("send") for profile, _ in found)
             / sum(flushes * len(room) for room, (_, flushes) in zip(rooms, found)))
 
 
@@ -186,8 +186,8 @@ def batches(binary=None, env=None, few=300, messages=640):
     profiles = [profile for profile, _ in found]
     # Of the loop's turns only: parsing what was published costs ten times as much, and would drown them.
     turns = [profile.within["cn_loop_turn"] for profile in profiles]
-    writes = [profile.system_calls("send") for profile in profiles]
-    wakes = sum(profile.system_calls("write") for profile in profiles)
+    writes = [profile.called("send") for profile in profiles]
+    wakes = sum(profile.called("write") for profile in profiles)
     return Result({"instructions a write of a batch": (turns[1] - turns[0]) / (writes[1] - writes[0])}, {
         "writes a member and flush": writes_a_flush(rooms, found),
         "messages a flush": messages * len(rooms) / sum(flushes for _, flushes in found),
