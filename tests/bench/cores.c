@@ -30,7 +30,7 @@ static void pin(int core)
 {
     cpu_set_t set;
     CPU_ZERO(&set);
-    CPU_SET(core, &set);
+    CPU_SET((size_t)core, &set);
     if (sched_setaffinity(0, sizeof(set), &set) != 0) {
         perror("sched_setaffinity");
         exit(1);
