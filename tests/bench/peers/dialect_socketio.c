@@ -18,14 +18,13 @@ static int greetings(const struct cn_party *party)
 
 static size_t path(const char *base, const struct cn_party *party, char *out, size_t size)
 {
-    return (size_t)snprintf(out, size, "%s?EIO=4&transport=websocket&room=b%04x-%ld", base,
-                            party->tag, party->room);
+    (void)party;
+    return (size_t)snprintf(out, size, "%s?EIO=4&transport=websocket", base);
 }
 
 static size_t hello(const struct cn_party *party, char *out, size_t size)
 {
-    (void)party;
-    return (size_t)snprintf(out, size, "40");
+    return (size_t)snprintf(out, size, "40{\"room\":\"b%04x-%ld\"}", party->tag, party->room);
 }
 
 static size_t publish(const struct cn_party *party, long to, long id, const char *content,

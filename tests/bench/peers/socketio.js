@@ -22,7 +22,7 @@ io.engine.on("connection", (raw) => {
     raw.request = null;
 });
 io.on("connection", (socket) => {
-    const { room } = socket.handshake.query;
+    const { room } = socket.handshake.auth;
     socket.join(room);
     socket.on("m", (text) => io.to(room).emit("m", text));
 });
