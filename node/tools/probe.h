@@ -13,7 +13,7 @@
 #include "chatnode/err.h"
 
 enum {
-    CN_PROBE_PROCESSES = 64,
+    CN_PROBE_PROCESSES = 80,
     CN_PROBE_THREADS = 256, // of all processes; further ones count, but are never the busiest
     CN_PROBE_WHY_BYTES = 96
 };

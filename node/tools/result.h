@@ -8,7 +8,7 @@
 //         {.kind = CN_FIELD_TIMES_US, .key = "latency_us", .label = "latency", .times = &latency},
 //         {.kind = CN_FIELD_GROUP, .key = "server", .label = "server", .absent = pids == 0},
 //         {.kind = CN_FIELD_REAL, .key = "cpu_us_per_delivery", .label = "CPU a delivery",
-//          .unit = CN_UNIT_US, .real = cpu_us / deliveries},
+//          .quantity = CN_QUANTITY_US, .real = cpu_us / deliveries},
 //         {.kind = CN_FIELD_END},
 //     };
 //     cn_result_print_table(stdout, fields, CN_COUNT(fields));
@@ -21,6 +21,7 @@
 #include <stdio.h>
 
 #include "histogram.h"
+#include "quantity.h"
 
 enum cn_field_kind {
     CN_FIELD_TEXT,
@@ -34,21 +35,10 @@ enum cn_field_kind {
     CN_FIELD_END,      // has neither key nor label
 };
 
-// How people read a number; JSON has the number alone. A share is 0 to 1 and shown in percent.
-enum cn_unit {
-    CN_UNIT_NONE,
-    CN_UNIT_BYTES,
-    CN_UNIT_SHARE,
-    CN_UNIT_US,
-    CN_UNIT_MS,
-    CN_UNIT_SECONDS,
-    CN_UNIT_PER_SECOND,
-};
-
 // Everything is borrowed until it has been printed.
 struct cn_field {
     enum cn_field_kind kind;
-    enum cn_unit unit;
+    enum cn_quantity quantity; // of a real: how people read it; JSON has the number alone
     bool absent;       // null in JSON, left out of the table; so is everything in an absent group
     const char *key;   // in JSON; NULL: only in the table
     const char *label; // in the table; NULL: only in JSON
