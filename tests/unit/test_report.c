@@ -411,7 +411,7 @@ static void test_plain_lines(void **state)
     assert_string_equal(
         text, "connecting: 0 of 2,000 connected\n"
               "connecting 25 %: time 5 s, connected 500, messages/s 0, deliveries/s 0, p50 -, "
-              "p99 -, CPU -, memory 3 MiB\n"
+              "p99 -, CPU 50 %, memory 3 MiB\n"
               "running: 2,000 of 2,000 connected\n"
               "running 50 %: time 10 s, connected 2,000, messages/s 0, deliveries/s 2,000, p50 -, "
               "p99 -, CPU 50 %, memory 3 MiB\n");
