@@ -183,7 +183,7 @@ class Grid:
                 arguments = self.arguments(row, server, nodes)
                 result = generate(self.build, arguments, row.seconds())
         except AssertionError as why:
-            arguments, result = [], {"error": f"did not start: {str(why)[:300]}"}
+            arguments, result = [], {"error": str(why)[:300]}
         return {"at": datetime.datetime.fromtimestamp(began).isoformat(timespec="seconds"), "arguments": arguments,
                 "cores_ns": [before, distance_ns(self.build)], "result": result}
 

@@ -5,7 +5,7 @@ import statistics
 
 MEMBERS = ("floor", "floor-batch", "chatnode", "bun", "nchan", "ws", "nats", "socketio")
 CLUSTERS = ("chatnode", "bun", "nchan", "socketio")
-CONTENT_BYTES = 32  # of a message at chatnode, which delivers it with position, room, sender and time
+CONTENT_BYTES = 40  # of a message at chatnode, which delivers it with position, room, sender and time
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The grid of the bench: a tiny one is measured, and the document is made of kept runs as they are."""
 import json
+import os
 import pathlib
 import subprocess
 import sys
@@ -91,7 +92,8 @@ def test_names_are_checked():
 def run_bench(folder, *words):
     """What ./run bench says on stderr, after it has ended with 0."""
     argv = [sys.executable, ROOT / "tests/bench/run.py", "--build", BUILD, "--results", folder, *words]
-    child = subprocess.Popen([str(word) for word in argv], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    child = subprocess.Popen([str(word) for word in argv], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                             env={**os.environ, "CHATNODE_SLOW": str(SLOW)})
     try:
         out, err = child.communicate(timeout=120 * SLOW)
     finally:
