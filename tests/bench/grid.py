@@ -259,7 +259,7 @@ class Grid:
         todo = self.todo()
         self.total = len(todo)
         minutes = sum(self.seconds(row) for row, _, _ in todo) / 60
-        say(f"{len(todo)} runs, about {minutes:.0f} minutes; results are kept in {self.records.folder}")
+        say(f"{len(todo)} runs, about {minutes:.0f} min; results are kept in {self.records.folder}")
         for row, server, number in todo:
             self.keep(row, server, number)
         if not self.given.quick:
