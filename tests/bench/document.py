@@ -154,8 +154,7 @@ LIMITS = """- One machine, loopback: no network card, no loss, no distance. A re
 - With two cores the generator and Redis share one. Where the table says that the generator was the limit, rates are too low,
   CPU a delivery still holds.
 - The floor waits for a slow reader and keeps nothing: no real server may do so. It is a bound, not a rival.
-- CPU of a run below a second of server time has the system's accounting error in it; no row is that short except `idle`,
-  which compares memory only."""
+- One core for each server: what it would do with several is not measured."""
 
 
 def discarded(table, about):
