@@ -118,7 +118,7 @@ def generate(build, arguments, seconds):
         return {"error": err.strip()[-300:] or f"the generator ended with {child.returncode}"}
     result = json.loads(out)
     return {**result, "error": f"not complete: {result['lost']:,} lost, {result['duplicates']:,} doubled, "
-                               f"{result['disordered']:,} out of order"}
+                               f"{result['disordered']:,} out of order; limited by {result['limited_by']}"}
 
 
 class Grid:

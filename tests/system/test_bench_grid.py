@@ -97,7 +97,8 @@ def test_a_server_that_is_missing_is_said(monkeypatch):
 
 
 @pytest.mark.parametrize("script, error", [
-    ("""echo '{"lost": 3, "duplicates": 0, "disordered": 1}'; exit 1""", "not complete: 3 lost, 0 doubled, 1 out of order"),
+    ("""echo '{"lost": 3, "duplicates": 0, "disordered": 1, "limited_by": "it"}'; exit 1""",
+     "not complete: 3 lost, 0 doubled, 1 out of order; limited by it"),
     ("echo 'no server there' >&2; exit 69", "no server there"),
     ("""echo '{"lost": 0}'""", None),
 ])
