@@ -59,7 +59,7 @@ static const struct option table[] = {
      "the same load for this long before anything is measured"},
     {"patience", KIND_REAL, AT(patience), STEADY, "30", 1, 3600, "S",
      "without any progress for this long, what is missing is lost"},
-    {"payload", KIND_WHOLE, AT(payload), SENDING, "128", 32, 65000, "BYTES",
+    {"payload", KIND_WHOLE, AT(payload), SENDING, "128", 40, 65000, "BYTES",
      "length of each message's content"},
     {"acks", KIND_FLAG, AT(acks), SENDING & ~BIT(FANIN), NULL, 0, 1, NULL,
      "give each message an id, so that it is acked (fanin always does)"},
@@ -85,13 +85,6 @@ static const struct option *find(const char *name, size_t len)
         if (strlen(table[i].name) == len && memcmp(table[i].name, name, len) == 0)
             return &table[i];
     return NULL;
-}
-
-bool cn_bench_options_has(const struct cn_bench_options *options, const char *name)
-{
-    const struct option *option = find(name, strlen(name));
-    CN_ASSERT(option != NULL);
-    return options->given >> (option - table) & 1;
 }
 
 // ---- Reading ----
