@@ -1,5 +1,5 @@
 # Unit tests of floor 3: the hub with fake sockets, on the in-process bus, turned by hand.
-foreach(module ring registry feed)
+foreach(module ring pace registry feed)
     cn_unit_test(${module} cn_hub cn_wire cn_base)
 endforeach()
 foreach(module session loop hub admin api fanout recovery shelf exact publish channel history)

@@ -15,14 +15,14 @@
 #define TIDY_MS  1000
 
 struct channel {
-    struct cn_hash_node node;
+    struct cn_hash_node node; // its key is the name
     struct cn_link link; // in memory_bus.idle by the time of its last entry, while it has entries
-    struct cn_channel_name name;
-    bool subscribed;
-    bool opened; // on_open was told
     int64_t last_ms;
     struct cn_pos last; // of the newest entry, also after the log expired
     struct cn_memory_log log;
+    bool subscribed;
+    bool opened; // on_open was told
+    char name[]; // of node.key
 };
 
 // An id that was stored.
@@ -65,11 +65,11 @@ static struct channel *find_or_make(struct memory_bus *memory, const struct cn_c
     struct channel *channel = find(memory, name);
     if (channel)
         return channel;
-    channel = calloc(1, sizeof(*channel));
+    channel = calloc(1, sizeof(*channel) + name->len);
     if (channel == NULL)
         return NULL;
-    channel->name = *name;
-    channel->node.key = cn_channel_name_str(&channel->name);
+    memcpy(channel->name, name->text, name->len);
+    channel->node.key = (struct cn_str){channel->name, name->len};
     cn_list_init(&channel->link);
     if (cn_hash_insert(&memory->channels, &channel->node) != CN_OK) {
         free(channel);
@@ -221,7 +221,7 @@ static struct cn_published store(struct memory_bus *memory, const struct cn_publ
     struct cn_published result = {.err = CN_OK, .pos = seen->pos, .ts_ms = seen->ts_ms};
     struct cn_bus *bus = &memory->base;
     if (channel->subscribed)
-        bus->events.on_entry(bus->events.arg, &channel->name, entry.pos, entry.text);
+        bus->events.on_entry(bus->events.arg, &publish->channel, entry.pos, entry.text);
     return result;
 }
 
@@ -282,7 +282,8 @@ static void read_log(struct cn_bus *bus, struct cn_read *read)
 static void open_channel(struct cn_bus *bus, struct channel *channel)
 {
     channel->opened = true;
-    bus->events.on_open(bus->events.arg, &channel->name, cn_memory_log_tail(&channel->log));
+    const struct cn_channel_name name = cn_channel_name_of(channel->node.key);
+    bus->events.on_open(bus->events.arg, &name, cn_memory_log_tail(&channel->log));
 }
 
 static void subscribe(struct cn_bus *bus, const struct cn_channel_name *name)

@@ -167,12 +167,13 @@ struct cn_call;
 struct cn_conn {
     struct cn_sink sink; // first: a session's way to this socket
     struct lws *wsi;
+    int fd; // of the socket
     struct cn_edge_loop *loop;
     struct cn_session *session;   // NULL before the handshake and after the end
     struct cn_greeting *greeting; // between the handshake's check and its end
     struct cn_http_body *body;    // of the answer to a plain request, while it is written
     struct cn_call *call;         // of the HTTP API, until its answer is written
-    struct cn_buf partial;        // of a message that came in parts
+    struct cn_buf *partial;       // of a message that comes in parts, until it is whole; else NULL
     struct cn_link closing;       // in the loop's list
     enum cn_reason reason;        // to close for
 };

@@ -1,24 +1,41 @@
 // SPDX-License-Identifier: MIT
 // A WebSocket connection: from libwebsockets' events to the session, and the session's sink. Every
-// byte of an established WebSocket goes out through the one lws_write of `sink_write`.
+// byte of an established WebSocket goes out through `sink_write`.
 #include <stdlib.h>
+#include <sys/socket.h>
 
 #include "edge_private.h"
 
 // ---- The sink ----
 
-static bool sink_write(struct cn_sink *sink, const unsigned char *bytes, size_t len)
+// What the socket takes at once; 0 when it takes nothing, or is broken: the library will see that.
+static size_t send_now(const struct cn_conn *conn, const unsigned char *bytes, size_t len)
 {
-    struct cn_conn *conn = CN_CONTAINER(sink, struct cn_conn, sink);
-    // RAW: the frames have their headers. The library writes through a pointer that is not const
-    // but changes nothing on this way. What the socket does not take it keeps, and sends before
-    // WRITEABLE comes. A broken socket is told by CLOSED later; until then it counts as full.
+    // The library may have kept a pong that was not taken whole: nothing may overtake it.
+    if (lws_partial_buffered(conn->wsi))
+        return 0;
+    ssize_t sent = send(conn->fd, bytes, len, MSG_DONTWAIT | MSG_NOSIGNAL);
+    return sent > 0 ? (size_t)sent : 0;
+}
+
+// RAW: the frames have their headers. The library writes through a pointer that is not const but
+// changes nothing on this way. What the socket does not take it keeps, and sends before WRITEABLE
+// comes. A broken socket is told by CLOSED later; until then it counts as full.
+static bool write_by_library(const struct cn_conn *conn, const unsigned char *bytes, size_t len)
+{
     int sent = lws_write(conn->wsi, (unsigned char *)(uintptr_t)bytes, len, LWS_WRITE_RAW);
     if (sent >= 0 && !lws_partial_buffered(conn->wsi))
         return true;
     if (sent >= 0)
         lws_callback_on_writable(conn->wsi);
     return false;
+}
+
+static bool sink_write(struct cn_sink *sink, const unsigned char *bytes, size_t len)
+{
+    const struct cn_conn *conn = CN_CONTAINER(sink, struct cn_conn, sink);
+    size_t sent = send_now(conn, bytes, len);
+    return sent == len || write_by_library(conn, bytes + sent, len - sent);
 }
 
 // Closing happens in the loop's turn, as it must not happen in a callback of the connection's own.
@@ -49,6 +66,28 @@ void cn_ws_close_wanted(struct cn_edge_loop *loop)
     }
 }
 
+// ---- Messages that come in parts ----
+
+static void drop_partial(struct cn_conn *conn)
+{
+    if (conn->partial)
+        cn_buf_fini(conn->partial);
+    free(conn->partial);
+    conn->partial = NULL;
+}
+
+// Adds a part; CN_NOMEM. Few connections ever need it, so it is made with the first part.
+static enum cn_err add_part(struct cn_conn *conn, const char *bytes, size_t len)
+{
+    if (!conn->partial) {
+        conn->partial = malloc(sizeof(*conn->partial));
+        if (!conn->partial)
+            return CN_NOMEM;
+        cn_buf_init(conn->partial, (size_t)conn->loop->edge->config->max_message_bytes);
+    }
+    return cn_buf_append(conn->partial, bytes, len);
+}
+
 // ---- Events ----
 
 void cn_ws_open(struct cn_conn *conn, struct lws *wsi)
@@ -57,9 +96,9 @@ void cn_ws_open(struct cn_conn *conn, struct lws *wsi)
     conn->greeting = NULL;
     conn->sink.ops = &sink_ops;
     conn->wsi = wsi;
+    conn->fd = lws_get_socket_fd(wsi);
     conn->loop = lws_context_user(lws_get_context(wsi));
     cn_list_init(&conn->closing);
-    cn_buf_init(&conn->partial, (size_t)conn->loop->edge->config->max_message_bytes);
     CN_ASSERT(greeting);
     if (cn_session_new(conn->loop->hub_loop, &conn->sink, &greeting->hello, &conn->session))
         sink_close(&conn->sink, CN_REASON_INTERNAL);
@@ -71,7 +110,7 @@ static void let_go(struct cn_conn *conn, enum cn_reason reason)
 {
     struct cn_session *session = conn->session;
     conn->session = NULL;
-    cn_buf_fini(&conn->partial);
+    drop_partial(conn);
     if (session)
         cn_session_detach(session, reason);
 }
@@ -95,20 +134,21 @@ int cn_ws_receive(struct cn_conn *conn, const char *bytes, size_t len)
 {
     if (!conn->session)
         return 0;
-    bool first = lws_is_first_fragment(conn->wsi) && conn->partial.len == 0;
+    size_t before = conn->partial ? conn->partial->len : 0;
+    bool first = lws_is_first_fragment(conn->wsi) && before == 0;
     bool final = lws_is_final_fragment(conn->wsi);
-    if (len > conn->partial.max_bytes - conn->partial.len)
+    if (len > (size_t)conn->loop->edge->config->max_message_bytes - before)
         return refuse_message(conn, CN_REASON_TOO_BIG);
     if (first && final) {
         pass_on(conn, (struct cn_str){bytes, len});
         return 0;
     }
-    if (cn_buf_append(&conn->partial, bytes, len))
+    if (add_part(conn, bytes, len))
         return refuse_message(conn, CN_REASON_INTERNAL);
     if (!final)
         return 0;
-    pass_on(conn, cn_buf_str(&conn->partial));
-    cn_buf_reset(&conn->partial, 0);
+    pass_on(conn, cn_buf_str(conn->partial));
+    drop_partial(conn);
     return 0;
 }
 

@@ -6,7 +6,7 @@
 //                                       members (a loop is woken only when its mailbox was empty)
 //   loop's turn   cn_loop_turn          reads all letters
 //                 cn_fanout_append      the frame goes into the feed's ring
-//                 cn_fanout_flush       paced: a busy loop lets frames gather
+//                 cn_fanout_flush       paced: a busy loop lets frames gather (pace.h)
 //                 pass                  joins the new frames once: the span
 //                 give                  one write of the span to each member that keeps up
 //                 cn_session_write      -> the sink -> the socket
@@ -18,8 +18,11 @@
 #include "chatnode/clock.h"
 #include "hub_private.h"
 
-// Members served before the loop looks after pings, accepts and other sockets again.
-enum { SLICE_MEMBERS = 2000 };
+enum {
+    SLICE_MEMBERS =
+        2000,   // served before the loop looks after pings, accepts and other sockets again
+    WARM_S = 60 // how long a silent feed's ring keeps its frames
+};
 
 // ---- Members that keep up ----
 
@@ -41,6 +44,22 @@ static bool give(struct cn_feed *feed, struct cn_member *member, struct cn_str s
     return true;
 }
 
+// Has the memory of the next members on its way while the kernel is busy with this one: with
+// thousands of members it is in no near cache, and each step of the way to the socket would wait.
+// Inline in any case: GCC takes a function that only prefetches for one without effect.
+static inline __attribute__((always_inline)) void look_ahead(struct cn_member *const *at,
+                                                             uint32_t left)
+{
+    if (left <= 3)
+        return;
+    // The first and the last field that the fan-out looks at: they may be in two cache lines.
+    __builtin_prefetch(&at[3]->session);
+    __builtin_prefetch(&at[3]->state);
+    __builtin_prefetch(&at[2]->session->loop);
+    __builtin_prefetch(&at[2]->session->choked);
+    __builtin_prefetch(at[1]->session->sink);
+}
+
 // Goes on with the pass under way, or begins one, for at most `limit` members; true when every
 // member has been met.
 static bool pass(struct cn_loop *loop, struct cn_feed *feed, uint32_t limit)
@@ -52,9 +71,13 @@ static bool pass(struct cn_loop *loop, struct cn_feed *feed, uint32_t limit)
     feed->pass_end = span.end;
     uint32_t stop = feed->count - feed->cursor > limit ? feed->cursor + limit : feed->count;
     int64_t written = 0;
-    for (; feed->cursor < stop; feed->cursor++)
+    for (; feed->cursor < stop; feed->cursor++) {
+        look_ahead(feed->members + feed->cursor, stop - feed->cursor);
         written += give(feed, feed->members[feed->cursor], span.bytes);
-    cn_metrics_add(CN_M_DELIVERED, written * (int64_t)(span.end - feed->flushed));
+    }
+    int64_t frames = written * (int64_t)(span.end - feed->flushed);
+    cn_pace_carried(&loop->pace, frames, written);
+    cn_metrics_add(CN_M_DELIVERED, frames);
     if (feed->cursor < feed->count)
         return false;
     cn_metrics_add(CN_M_FLUSHES, 1);
@@ -69,11 +92,19 @@ static bool is_flushed(const struct cn_feed *feed)
     return feed->flushed == feed->ring.next;
 }
 
+// Everything is flushed.
+static void rest(struct cn_loop *loop, struct cn_feed *feed)
+{
+    cn_list_remove(&feed->turn);
+    cn_list_push_back(&loop->warm, &feed->turn);
+    feed->warm_s = (uint32_t)(cn_loop_alive_ms(loop) / 1000);
+}
+
 static void flush_all(struct cn_loop *loop, struct cn_feed *feed)
 {
     while (!is_flushed(feed))
         (void)pass(loop, feed, UINT32_MAX);
-    cn_list_remove(&feed->pending);
+    rest(loop, feed);
 }
 
 // Serves at most SLICE_MEMBERS members; true when nothing is pending.
@@ -81,9 +112,9 @@ static bool flush_slice(struct cn_loop *loop)
 {
     uint32_t served = 0;
     while (!cn_list_is_empty(&loop->pending)) {
-        struct cn_feed *feed = CN_CONTAINER(loop->pending.next, struct cn_feed, pending);
+        struct cn_feed *feed = CN_CONTAINER(loop->pending.next, struct cn_feed, turn);
         if (is_flushed(feed)) {
-            cn_list_remove(&feed->pending);
+            rest(loop, feed);
             continue;
         }
         if (served >= SLICE_MEMBERS)
@@ -91,8 +122,8 @@ static bool flush_slice(struct cn_loop *loop)
         served += feed->count + 1;
         (void)pass(loop, feed, SLICE_MEMBERS);
         // The next feed's turn: a busy one must not keep the others waiting.
-        cn_list_remove(&feed->pending);
-        cn_list_push_back(&loop->pending, &feed->pending);
+        cn_list_remove(&feed->turn);
+        cn_list_push_back(&loop->pending, &feed->turn);
     }
     return true;
 }
@@ -102,17 +133,13 @@ int64_t cn_fanout_flush(struct cn_loop *loop)
     if (cn_list_is_empty(&loop->pending))
         return -1;
     int64_t begin_us = cn_clock_us();
-    if (begin_us < loop->flush_after_us)
-        return (loop->flush_after_us - begin_us + 999) / 1000;
+    // Timers are in ms: what is below half of one is no wait.
+    int64_t wait_ms = (cn_pace_wait_us(&loop->pace, begin_us) + 500) / 1000;
+    if (wait_ms > 0)
+        return wait_ms;
     bool done = flush_slice(loop);
-    int64_t end_us = cn_clock_us();
-    loop->flush_spent_us += end_us - begin_us;
-    if (!done)
-        return 0;
-    int64_t max_us = loop->hub->config->flush_max_ms * 1000;
-    loop->flush_after_us = end_us + (loop->flush_spent_us < max_us ? loop->flush_spent_us : max_us);
-    loop->flush_spent_us = 0;
-    return -1;
+    cn_pace_spent(&loop->pace, begin_us, cn_clock_us(), done);
+    return done ? -1 : 0;
 }
 
 // ---- What comes into a feed ----
@@ -122,15 +149,30 @@ void cn_fanout_append(struct cn_loop *loop, struct cn_feed *feed, struct cn_fram
     // Nothing may be evicted that members who keep up have not got.
     if (cn_ring_first_with(&feed->ring, frame->len) > feed->flushed)
         flush_all(loop, feed);
+    bool was_at_rest = is_flushed(feed);
     if (cn_ring_append(&feed->ring, frame)) {
         cn_fanout_skip(loop, feed, cn_pos_is_zero(frame->pos) ? feed->tail : frame->pos);
         return;
     }
     if (!cn_pos_is_zero(frame->pos))
         feed->tail = frame->pos;
-    if (!cn_list_is_linked(&feed->pending))
-        cn_list_push_back(&loop->pending, &feed->pending);
+    if (was_at_rest) {
+        cn_list_remove(&feed->turn);
+        cn_list_push_back(&loop->pending, &feed->turn);
+    }
     cn_recovery_level(feed);
+}
+
+// Who comes back later reads the log.
+void cn_fanout_sweep(struct cn_loop *loop, int64_t now_ms)
+{
+    CN_LIST_EACH_SAFE (link, &loop->warm) {
+        struct cn_feed *feed = CN_CONTAINER(link, struct cn_feed, turn);
+        if (now_ms / 1000 - feed->warm_s < WARM_S)
+            break;
+        cn_list_remove(link);
+        cn_ring_fini(&feed->ring);
+    }
 }
 
 // Empties the ring; the channel goes on after `tail`.

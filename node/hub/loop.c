@@ -23,8 +23,10 @@ struct cn_loop *cn_loop_new(struct cn_hub *hub, unsigned index)
     loop->hub = hub;
     loop->index = index;
     cn_mailbox_init(&loop->letters, (size_t)hub->config->mailbox_letters, no_wake, NULL);
+    cn_pace_init(&loop->pace, hub->config->flush_max_ms * 1000);
     cn_hash_init(&loop->feeds);
     cn_list_init(&loop->pending);
+    cn_list_init(&loop->warm);
     cn_list_init(&loop->dirty);
     cn_list_init(&loop->idle);
     cn_list_init(&loop->awaiting);
@@ -139,6 +141,7 @@ int64_t cn_loop_tick(struct cn_loop *loop)
     cn_session_sweep(loop, now_ms);
     cn_recovery_sweep(loop, now_ms);
     cn_shelf_sweep(loop, now_ms);
+    cn_fanout_sweep(loop, now_ms);
     write_answers(loop);
     count_writes(loop);
     cn_session_sweep_dead(loop);

@@ -41,6 +41,9 @@ static void leave_all(struct cn_session *session)
 static void end(struct cn_session *session, enum cn_reason reason)
 {
     change_state(session, CN_SESSION_CLOSING);
+    CN_LOG(
+        DEBUG, "session.closed", "a session ended", CN_F_INT("session", session->registration.id),
+        CN_F_STR("user", session->registration.user), CN_F_STR("reason", cn_reason_name(reason)));
     cn_registry_remove(session->loop->hub->registry, &session->registration);
     leave_all(session);
     cn_list_remove(&session->queued);
@@ -48,9 +51,6 @@ static void end(struct cn_session *session, enum cn_reason reason)
     cn_list_remove(&session->stalled);
     cn_metrics_add(CN_M_SESSIONS, -1);
     cn_metrics_add(cn_metric_closed(reason), 1);
-    CN_LOG(
-        DEBUG, "session.closed", "a session ended", CN_F_INT("session", session->registration.id),
-        CN_F_STR("user", session->registration.user), CN_F_STR("reason", cn_reason_name(reason)));
 }
 
 void cn_session_close(struct cn_session *session, enum cn_reason reason)
@@ -88,25 +88,16 @@ void cn_session_sweep_dead(struct cn_loop *loop)
 // ---- Birth ----
 
 // "guest-" and 40 random bits in letters that are hard to confuse.
-static void make_guest_name(struct cn_session *session)
+static struct cn_str make_guest_name(const struct cn_loop *loop, char name[CN_NAME_MAX])
 {
     static const char letters[] = "abcdefghjkmnpqrstuvwxyz23456789x";
     unsigned char random[8] = {0};
     if (getrandom(random, sizeof(random), GRND_NONBLOCK) < 0)
-        memcpy(random, &session->loop->last_id, sizeof(random));
-    char *name = session->registration.user;
+        memcpy(random, &loop->last_id, sizeof(random));
     memcpy(name, "guest-", 6);
     for (size_t i = 0; i < sizeof(random); i++)
         name[6 + i] = letters[random[i] % 32];
-    name[6 + sizeof(random)] = '\0';
-}
-
-static enum cn_err take_name(struct cn_session *session, struct cn_str name)
-{
-    if (name.ptr)
-        return cn_str_copy(name, session->registration.user, CN_NAME_MAX + 1);
-    make_guest_name(session);
-    return CN_OK;
+    return (struct cn_str){name, 6 + sizeof(random)};
 }
 
 static void welcome(struct cn_session *session)
@@ -175,9 +166,9 @@ enum cn_err cn_session_new(struct cn_loop *loop, struct cn_sink *sink, const str
     if (!session)
         return CN_NOMEM;
     init(session, loop, sink);
-    enum cn_err err = take_name(session, hello->user);
-    CN_ASSERT(err == CN_OK); // the caller has checked the name
-    err = cn_registry_add(loop->hub->registry, &session->registration);
+    char guest[CN_NAME_MAX];
+    struct cn_str user = hello->user.ptr ? hello->user : make_guest_name(loop, guest);
+    enum cn_err err = cn_registry_add(loop->hub->registry, user, &session->registration);
     if (err) {
         free(session);
         return err;

@@ -13,6 +13,7 @@
 #include "chatnode/list.h"
 #include "chatnode/loop.h"
 #include "chatnode/mailbox.h"
+#include "chatnode/pace.h"
 #include "chatnode/registry.h"
 #include "chatnode/session.h"
 
@@ -30,6 +31,7 @@ struct cn_loop {
     // The loop's thread.
     struct cn_hash feeds;    // of struct cn_feed
     struct cn_link pending;  // feeds with frames to flush
+    struct cn_link warm;     // feeds whose ring keeps frames, the longest silent first
     struct cn_link dirty;    // sessions with answers to write
     struct cn_link idle;     // sessions by the time of their next ping
     struct cn_link awaiting; // sessions by the time by which their pong is due
@@ -39,19 +41,18 @@ struct cn_loop {
     struct cn_link kept;     // pages on shelves, the longest unused first
     size_t kept_pages;
     size_t kept_bytes;
-    struct cn_link dead;    // sessions to free at the end of the turn
-    struct cn_link going;   // sessions to close, by time; 0: at the end of the turn
-    size_t session_count;   // with a socket
-    int64_t swept_ms;       // when sessions were last looked at for pings
-    int64_t writes;         // to sockets, not counted in the metrics yet
-    int64_t written_bytes;  // the same
-    int64_t flush_after_us; // not before this time
-    int last_token;         // of the shelves' reads
-    uint64_t last_id;       // of publishes without an id of the client's
-    struct cn_buf span;     // for joining frames in a pass
-    struct cn_buf behind;   // for joining frames of a member that is behind
-    int64_t flush_spent_us; // by the flush under way
-    struct cn_buf text;     // for making answers
+    struct cn_link dead;   // sessions to free at the end of the turn
+    struct cn_link going;  // sessions to close, by time; 0: at the end of the turn
+    size_t session_count;  // with a socket
+    int64_t swept_ms;      // when sessions were last looked at for pings
+    int64_t writes;        // to sockets, not counted in the metrics yet
+    int64_t written_bytes; // the same
+    struct cn_pace pace;   // of the flushes
+    int last_token;        // of the shelves' reads
+    uint64_t last_id;      // of publishes without an id of the client's
+    struct cn_buf span;    // for joining frames in a pass
+    struct cn_buf behind;  // for joining frames of a member that is behind
+    struct cn_buf text;    // for making answers
 };
 
 // Makes loop `index` of the hub; NULL without memory. Main thread.

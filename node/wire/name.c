@@ -113,6 +113,16 @@ enum cn_err cn_channel_name_parse(struct cn_str text, struct cn_channel_name *ou
     return cn_channel_name_make(kind, (struct cn_str){text.ptr + 2, text.len - 2}, out);
 }
 
+struct cn_channel_name cn_channel_name_of(struct cn_str text)
+{
+    struct cn_channel_name name;
+    CN_ASSERT(text.len <= CN_CHANNEL_NAME_MAX);
+    memcpy(name.text, text.ptr, text.len);
+    name.text[text.len] = '\0';
+    name.len = (unsigned char)text.len;
+    return name;
+}
+
 // ---- Shapes that settings have ----
 
 bool cn_text_is_number(struct cn_str text, int64_t min, int64_t max, int64_t *out)
