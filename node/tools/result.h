@@ -67,7 +67,7 @@ void cn_result_print_json(FILE *file, const struct cn_field *fields, size_t coun
 // A table for people: numbers first, then the percentiles side by side, then the groups.
 void cn_result_print_table(FILE *file, const struct cn_field *fields, size_t count);
 
-// True when the run was complete, and nothing was lost, doubled or reordered.
+// True when the run was complete, nothing was lost, doubled or reordered, and there is no reason.
 bool cn_verdict_is_right(const struct cn_verdict *verdict);
 
 // A sentence: "complete: nothing lost, doubled or reordered" or "NOT COMPLETE: 3 lost, 1 doubled",
