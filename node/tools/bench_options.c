@@ -66,7 +66,7 @@ static const struct option table[] = {
      "messages a second in all"},
     {"rate", KIND_REAL, AT(rate), BIT(AVALANCHE), "20", 0.01, 1000000, "R",
      "messages a second in all"},
-    {"rate", KIND_REAL, AT(rate), BIT(CHURN), "10", 0.01, 1000000, "R",
+    {"rate", KIND_REAL, AT(rate), BIT(CHURN), "2", 0.01, 1000000, "R",
      "messages a second to the room"},
     {"messages", KIND_WHOLE, AT(messages), SENDING, "0", 1, 1000000000, "N",
      "end after N messages in all, instead of after --seconds"},

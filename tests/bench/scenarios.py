@@ -147,7 +147,7 @@ def avalanche(options):
 
 def churn(options):
     """All members of a room are cut at once while newcomers come and go."""
-    given = Given(options, clients=10000, newcomers=500, messages=100, seconds=10, content=32, nodes=1)
+    given = Given(options, clients=10000, newcomers=500, messages=20, seconds=10, content=32, nodes=1)
     with Stage(given, given.nodes) as stage:
         result = chatctl("churn", given, stage, "--clients", given.clients, "--newcomers", given.newcomers, "--rate",
                          given.messages / given.seconds, "--seconds", given.seconds, "--payload", given.content)
