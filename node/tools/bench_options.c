@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "bench_private.h"
+#include "watch.h"
 
 enum kind { KIND_TEXT, KIND_URLS, KIND_PIDS, KIND_WHOLE, KIND_REAL, KIND_FLAG };
 
@@ -82,7 +83,9 @@ static const struct option table[] = {
      "the same load for this long before anything is measured"},
     {"patience", KIND_REAL, AT(patience), STEADY | STORM, "30", 1, 3600, "S",
      "without any progress for this long, what is missing is lost"},
-    {"payload", KIND_WHOLE, AT(payload), SENDING | STORM, "128", 32, 65000, "BYTES",
+    {"payload", KIND_WHOLE, AT(payload), SENDING, "128", CN_STAMP_BYTES, 65000, "BYTES",
+     "length of each message's content"},
+    {"payload", KIND_WHOLE, AT(payload), STORM, "128", 8, 65000, "BYTES",
      "length of each message's content"},
     {"acks", KIND_FLAG, AT(acks), SENDING & ~BIT(FANIN), NULL, 0, 1, NULL,
      "give each message an id, so that it is acked (fanin always does)"},

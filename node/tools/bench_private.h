@@ -65,7 +65,7 @@ const struct cn_scenario *cn_scenario_at(enum cn_scenario_id id);
 
 // The values; the table in bench_options.c says what each one is.
 struct cn_bench_options {
-    const char *urls[CN_BENCH_URLS_MAX];
+    const char *urls[CN_BENCH_URLS_MAX + 1]; // ended by NULL
     int url_count;
     const char *publish_url; // NULL: where everybody is
     const char *dialect;     // NULL: the first

@@ -123,8 +123,8 @@ static void start_members(struct churn *churn)
 static void check_members(struct churn *churn)
 {
     (void)cn_workers_running(&churn->workers);
-    if (churn->workers.failed)
-        cn_bench_fail(CN_BENCH_UNREACHABLE, "the members could not stay connected");
+    if (churn->workers.code != 0) // it has said why itself
+        cn_bench_fail((enum cn_bench_exit)churn->workers.code, "a process of the members ended");
 }
 
 // ---- Newcomers ----
@@ -312,12 +312,6 @@ static enum cn_bench_exit print(struct churn *churn)
     return cn_storm_print(&churn->storm, &verdict, fields, CN_COUNT(fields));
 }
 
-static void check_options(const struct cn_bench_options *options)
-{
-    if (options->rate * options->seconds < 1)
-        cn_bench_fail(CN_BENCH_USAGE, "that is less than one message: raise --rate");
-}
-
 static enum cn_bench_exit run_all(struct churn *churn)
 {
     const struct cn_storm_hooks hooks = {churn, on_open, on_joined};
@@ -336,7 +330,7 @@ static enum cn_bench_exit run_all(struct churn *churn)
 
 enum cn_bench_exit cn_churn_run(struct cn_bench *bench)
 {
-    check_options(&bench->options);
+    cn_storm_check(bench);
     struct churn *churn = calloc(1, sizeof(*churn)); // its histograms are large
     if (churn == NULL)
         cn_bench_fail(CN_BENCH_INCOMPLETE, "no memory");

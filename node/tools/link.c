@@ -276,14 +276,25 @@ bool cn_links_watch(struct cn_links *links, int eventfd)
     return epoll_ctl(links->epoll, EPOLL_CTL_ADD, eventfd, &event) == 0;
 }
 
-int cn_links_turn(struct cn_links *links, int wait_ms)
+int cn_links_turn_us(struct cn_links *links, int64_t wait_us)
 {
     struct epoll_event events[EVENTS_MAX];
-    int count = epoll_wait(links->epoll, events, EVENTS_MAX, wait_ms);
+    const struct timespec wait = {.tv_sec = wait_us / 1000000, .tv_nsec = wait_us % 1000000 * 1000};
+    int count = epoll_pwait2(links->epoll, events, EVENTS_MAX, &wait, NULL);
+    if (count < 0 && errno == ENOSYS) // Linux before 5.11
+        count = epoll_wait(links->epoll, events, EVENTS_MAX, (int)((wait_us + 999) / 1000));
+    links->woken = false;
     for (int i = 0; i < count; i++)
         if (events[i].data.ptr != NULL)
             on_event(events[i].data.ptr, events[i].events);
+        else
+            links->woken = true;
     return count < 0 ? 0 : count;
+}
+
+int cn_links_turn(struct cn_links *links, int wait_ms)
+{
+    return cn_links_turn_us(links, (int64_t)wait_ms * 1000);
 }
 
 // ---- Opening ----

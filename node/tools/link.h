@@ -34,14 +34,18 @@ CN_MUSTCHECK bool cn_endpoint_parse(const char *url, struct cn_endpoint *out, co
 struct cn_links {
     int epoll;
     char *input; // what one read gets, behind what was left of the one before
+    bool woken;  // in the latest turn, by cn_links_watch's eventfd
 };
 
 CN_MUSTCHECK bool cn_links_init(struct cn_links *links);
 void cn_links_fini(struct cn_links *links);
 
-// Waits for events, at most `wait_ms` (-1: as long as it takes), and calls the links that have
-// some. Returns how many there were. `wake`, a descriptor added by cn_links_watch, is emptied.
+// Waits for events, at most `wait_ms`, and calls the links that have some. Returns how many there
+// were.
 int cn_links_turn(struct cn_links *links, int wait_ms);
+
+// The same with microseconds.
+int cn_links_turn_us(struct cn_links *links, int64_t wait_us);
 
 // Ends waiting when this eventfd is written to. False when the system refuses.
 CN_MUSTCHECK bool cn_links_watch(struct cn_links *links, int eventfd);

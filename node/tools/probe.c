@@ -100,7 +100,8 @@ static bool read_process_cpu(pid_t pid, int64_t *us)
     return true;
 }
 
-// The first number of schedstat: nanoseconds on a processor. A thread that just ended is left out.
+// The first number of schedstat: nanoseconds on a processor, up to a tick out of date while it
+// runs. A thread that just ended is left out.
 static void read_thread(pid_t pid, pid_t tid, struct cn_probe_sample *out)
 {
     char path[64];

@@ -292,7 +292,7 @@ static void put_bar(struct page *page, const struct cn_report *report,
     if (state->done >= 0)
         put(&rest, " %3.0f %%", floor(100 * clamped(state->done)));
     put_connected(&rest, state);
-    put(&rest, "  %.0f s", (double)(state->at_us - report->begin_us) / SECOND_US);
+    put(&rest, "  %d s", (int)((state->at_us - report->begin_us) / SECOND_US));
     int room = page->width - (int)line.len - (int)rest.len - 2;
     if (state->done >= 0 && room >= BAR_MIN) {
         int width = room < BAR_MAX ? room : BAR_MAX;
@@ -405,6 +405,7 @@ static void begin(struct cn_report *report, const struct cn_report_state *state)
     report->row_us = state->at_us;
     report->messages = state->messages;
     report->deliveries = state->deliveries;
+    note_server(report, state->server, &(struct row){0});
 }
 
 // True when the state is in another stage than the one before.

@@ -37,8 +37,8 @@ CN_MUSTCHECK struct cn_report *cn_report_new(FILE *file, bool quiet);
 // Erases the live part. NULL is legal.
 void cn_report_free(struct cn_report *report);
 
-// Whether the next cn_report_show at this time makes a row or a line. Only then it looks at
-// `latency` and `server`, which the caller may leave out otherwise.
+// Whether the next cn_report_show at this time makes a row or a line. Only then, and
+// the first time, it looks at `latency` and `server`, which the caller may leave out otherwise.
 bool cn_report_is_due(const struct cn_report *report, int64_t at_us);
 
 // Takes notice of the state and shows it when it is time: call it 10 times a second, or as often as

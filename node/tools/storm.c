@@ -247,14 +247,17 @@ static enum cn_bench_exit print(struct cn_storm *storm)
     return cn_storm_print(storm, &verdict, fields, CN_COUNT(fields));
 }
 
-static void check_options(const struct cn_bench *bench)
+void cn_storm_check(const struct cn_bench *bench)
 {
     const struct cn_bench_options *options = &bench->options;
+    if (bench->dialect != &cn_dialect_chatnode)
+        cn_bench_fail(CN_BENCH_USAGE, "%s needs positions and acks: the dialect chatnode",
+                      bench->scenario->name);
     if (options->cut > 0 && options->cut <= options->offline)
         cn_bench_fail(CN_BENCH_USAGE, "--cut must be longer than --offline");
     if (options->kill_pid != 0 && options->url_count < 2)
         cn_bench_fail(CN_BENCH_USAGE, "--kill-pid needs a second --url that the clients can go to");
-    if (count_wanted(options) < options->rooms)
+    if (count_wanted(options) < (options->rooms > 0 ? options->rooms : 1))
         cn_bench_fail(CN_BENCH_USAGE, "that is less than one message a room: raise --rate");
 }
 
@@ -262,7 +265,7 @@ enum cn_bench_exit cn_storm_run(struct cn_bench *bench)
 {
     struct cn_storm storm;
     long rooms = bench->options.rooms;
-    check_options(bench);
+    cn_storm_check(bench);
     cn_storm_init(&storm, bench, rooms, rooms, rooms + bench->options.clients, CN_STORM_RETURNER);
     cn_storm_watch(&storm);
     cn_storm_settle(&storm);

@@ -119,6 +119,9 @@ void cn_storm_init(struct cn_storm *storm, const struct cn_bench *bench, long ro
                    long publishers, long total, enum cn_storm_role role);
 void cn_storm_fini(struct cn_storm *storm);
 
+// Ends the program when options do not go together.
+void cn_storm_check(const struct cn_bench *bench);
+
 // Waits a little for events, and does what is due.
 void cn_storm_turn(struct cn_storm *storm);
 

@@ -139,16 +139,14 @@ enum cn_bench_exit cn_storm_print(struct cn_storm *storm, const struct cn_verdic
                                   const struct cn_field *own, size_t own_count)
 {
     const struct cn_bench_options *options = &storm->bench->options;
-    const char *urls[CN_BENCH_URLS_MAX + 1] = {NULL};
-    for (int i = 0; i < options->url_count; i++)
-        urls[i] = options->urls[i];
     struct fields fields = {.count = 0};
     put(&fields, (struct cn_field){.kind = CN_FIELD_TEXT,
                                    .key = "scenario",
                                    .label = "scenario",
                                    .text = storm->bench->scenario->name});
-    put(&fields, (struct cn_field){
-                     .kind = CN_FIELD_TEXTS, .key = "urls", .label = "servers", .texts = urls});
+    put(&fields,
+        (struct cn_field){
+            .kind = CN_FIELD_TEXTS, .key = "urls", .label = "servers", .texts = options->urls});
     put_sizes(&fields, storm);
     put_counts(&fields, &storm->counts, verdict);
     for (size_t i = 0; i < own_count; i++)

@@ -71,8 +71,9 @@ static void reap(struct cn_workers *workers, int index, int flags)
     if (ended != workers->pids[index] || ended == 0)
         return;
     workers->pids[index] = 0;
-    if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
-        workers->failed = true;
+    int code = WIFEXITED(status) ? WEXITSTATUS(status) : 1;
+    if (workers->code == 0)
+        workers->code = code;
 }
 
 int cn_workers_running(struct cn_workers *workers)

@@ -15,7 +15,7 @@ struct cn_workers {
     int count;
     pid_t pids[CN_WORKERS_MAX]; // 0: has ended
     int wakes[CN_WORKERS_MAX];  // an eventfd each; any process may write to it
-    bool failed;                // one of them ended with something else than 0
+    int code;                   // with which the first one failed; 0: none did
 };
 
 // Zeroed memory that the processes started from now on share with this one; NULL without memory.

@@ -12,7 +12,6 @@ from harness import CHATNODE, ROOT, SLOW, eventually
 
 BUILD = pathlib.Path(CHATNODE).parent
 STORM = ("--clients", 40, "--rooms", 4, "--messages", 60, "--seconds", 3)
-INGEST = ("--sessions", 8, "--window", 4)
 
 
 def bench(scenario, *words):
@@ -53,14 +52,15 @@ def test_newcomers_are_served_while_others_go():
 
 
 def test_storing_is_measured():
-    result = bench("fanin", *INGEST, "--seconds", 2)
-    assert result["acked"] == result["delivered"] == result["sent"] > 0
+    result = bench("fanin", "--sessions", 8, "--window", 4, "--seconds", 2)
+    assert result["messages"] == result["deliveries"] > 0
     assert result["publishes_per_redis_cpu_second"] > 0 and result["publishes_per_main_cpu_second"] > 0
 
 
 def test_storing_goes_on_after_a_restart_of_redis():
-    result = bench("redisrestart", *INGEST, "--seconds", 5 * int(SLOW))
-    assert result["acked"] == result["delivered"] == result["sent"] > 0
+    result = bench("redisrestart", "--sessions", 8, "--seconds", 5 * int(SLOW))
+    assert result["messages"] > 0 and result["duplicates"] == result["disordered"] == 0
+    assert 0 <= result["first_ack_after_pong_ms"]
 
 
 def test_readers_that_stall_are_measured():
@@ -86,21 +86,6 @@ def test_lost_messages_are_noticed(start):
                                "--seconds", 3, "--cut", 1000, "--offline", 500, "--json")
     assert code == 1 and not result["complete"]
     assert result["lost"] > 0 and result["unrecovered"] > 0 and result["gaps"] > 0
-
-
-def test_a_message_that_comes_twice_is_noticed(start, connect):
-    node = start.node()
-    stranger = connect(node, room="ingest0")
-    argv = [BUILD / "bench_ingest", "--ports", node.port, "--sessions", 1, "--window", 2, "--seconds", 1]
-    child = subprocess.Popen([str(word) for word in argv], stdout=subprocess.PIPE, text=True)
-    try:
-        first = stranger.expect("message", room="ingest0")
-        stranger.publish(first["content"], "ingest0")
-        out, _ = child.communicate(timeout=60 * SLOW)
-    finally:
-        child.kill()
-        child.wait()
-    assert child.returncode == 1 and json.loads(out)["wrong"] > 0
 
 
 def test_a_refusal_is_heeded(start, connect):

@@ -13,12 +13,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "chatnode/clock.h"
 
-enum { BURNT_US = 50000, MEMORY_BYTES = 32 << 20 };
+// Much more than a tick: by that much a running thread's time may be out of date.
+enum { BURNT_US = 100000, MEMORY_BYTES = 32 << 20 };
 
 // Uses this much CPU on the calling thread.
 static void *burn(void *unused)
@@ -54,7 +56,7 @@ static void test_cpu_of_one_thread(void **state)
     assert_true(usage.cpu_us >= BURNT_US);
     assert_true(usage.elapsed_us >= BURNT_US);
     assert_true(usage.cpu_share > 0 && usage.busiest_share > 0);
-    assert_true(usage.busiest_share * (double)usage.elapsed_us >= 0.9 * BURNT_US);
+    assert_true(usage.busiest_share * (double)usage.elapsed_us >= 0.8 * BURNT_US);
     assert_true(usage.machine_share >= 0 && usage.machine_share <= 1);
 }
 
@@ -106,8 +108,8 @@ static void test_the_busiest_of_two_threads(void **state)
     struct cn_probe_usage usage = cn_probe_between(&before, &after);
     double busiest_us = usage.busiest_share * (double)usage.elapsed_us;
     assert_true(after.thread_count >= 2 && usage.cpu_us >= 3 * BURNT_US);
-    assert_true(busiest_us >= 1.9 * BURNT_US &&
-                busiest_us <= (double)usage.cpu_us - 0.9 * BURNT_US);
+    assert_true(busiest_us >= 1.8 * BURNT_US &&
+                busiest_us <= (double)usage.cpu_us - 0.7 * BURNT_US);
 }
 
 static void test_memory_grows(void **state)
@@ -130,9 +132,11 @@ static pid_t start_child(void)
 {
     pid_t pid = fork();
     assert_true(pid >= 0);
-    if (pid == 0)
+    if (pid == 0) {
+        (void)prctl(PR_SET_PDEATHSIG, SIGKILL); // when the test fails
         for (;;)
             (void)pause();
+    }
     return pid;
 }
 

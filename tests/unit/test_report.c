@@ -272,16 +272,25 @@ static void test_narrow_terminals(void **state)
         check_narrow(80, rows);
 }
 
+static void check_columns(int columns, const char *titles, const char *row)
+{
+    struct screen *screen = open_screen(columns, 24);
+    struct cn_report *report = new_report(screen);
+    run_seconds(screen, report);
+    assert_string_equal(line_at(screen, 1), titles);
+    assert_string_equal(line_at(screen, 3), row);
+    cn_report_free(report);
+    close_screen(screen);
+}
+
 static void test_the_most_important_columns_stay(void **state)
 {
     (void)state;
-    struct screen *screen = open_screen(42, 24);
-    struct cn_report *report = new_report(screen);
-    run_seconds(screen, report);
-    assert_string_equal(line_at(screen, 1), "  time  connected  deliveries/s      p99");
-    assert_string_equal(line_at(screen, 3), "   2 s        100         1,000  1.50 ms");
-    cn_report_free(report);
-    close_screen(screen);
+    check_columns(79, "  time  connected  messages/s  deliveries/s      p50      p99     CPU",
+                  "   2 s        100          10         1,000  1.50 ms  1.50 ms       -");
+    check_columns(41, "  time  connected  deliveries/s      p99",
+                  "   2 s        100         1,000  1.50 ms");
+    check_columns(40, "  time  connected  deliveries/s", "   2 s        100         1,000");
 }
 
 // The terminal breaks the 79 columns of a line into two: there is more to go up over.
@@ -402,7 +411,7 @@ static void test_plain_lines(void **state)
     assert_string_equal(
         text, "connecting: 0 of 2,000 connected\n"
               "connecting 25 %: time 5 s, connected 500, messages/s 0, deliveries/s 0, p50 -, "
-              "p99 -, CPU -, memory 3 MiB\n"
+              "p99 -, CPU 50 %, memory 3 MiB\n"
               "running: 2,000 of 2,000 connected\n"
               "running 50 %: time 10 s, connected 2,000, messages/s 0, deliveries/s 2,000, p50 -, "
               "p99 -, CPU 50 %, memory 3 MiB\n");
