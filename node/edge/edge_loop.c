@@ -28,11 +28,10 @@ static struct cn_edge_loop *loop_of(struct lws *wsi)
 
 // ---- The callback: a switch of one-line calls ----
 
-static int on_destroyed(struct cn_edge_loop *loop, enum cn_audience audience)
+static void on_destroyed(struct cn_edge_loop *loop, enum cn_audience audience)
 {
     atomic_fetch_sub(cn_edge_count(loop->edge, audience), 1);
     cn_metrics_add(CN_M_CONNECTIONS, -1);
-    return 0;
 }
 
 static int on_event(struct lws *wsi, enum lws_callback_reasons event, void *user, void *in,
@@ -44,7 +43,7 @@ static int on_event(struct lws *wsi, enum lws_callback_reasons event, void *user
     case LWS_CALLBACK_EVENT_WAIT_CANCELLED:
         return cn_edge_loop_turn(loop), 0;
     case LWS_CALLBACK_WSI_DESTROY:
-        return on_destroyed(loop, cn_edge_audience(wsi));
+        return on_destroyed(loop, cn_edge_audience(wsi)), cn_attention_look(loop), 0;
     case LWS_CALLBACK_HTTP_CONFIRM_UPGRADE:
         return cn_handshake_check(loop, wsi); // never reads `in`: CVE-2025-11677
     case LWS_CALLBACK_FILTER_PROTOCOL_CONNECTION:
@@ -60,8 +59,9 @@ static int on_event(struct lws *wsi, enum lws_callback_reasons event, void *user
     case LWS_CALLBACK_WS_PEER_INITIATED_CLOSE:
         return cn_ws_peer_closes(conn), 0;
     case LWS_CALLBACK_WS_SERVER_DROP_PROTOCOL:
-    case LWS_CALLBACK_CLOSED:
         return cn_ws_gone(conn), 0;
+    case LWS_CALLBACK_CLOSED:
+        return cn_ws_gone(conn), cn_attention_look(loop), 0;
     case LWS_CALLBACK_HTTP:
         return cn_http_request(loop, wsi, conn, (struct cn_str){in, len});
     case LWS_CALLBACK_HTTP_WRITEABLE:
@@ -127,8 +127,10 @@ static void defer(void *arg)
 static void on_tick_timer(lws_sorted_usec_list_t *timer)
 {
     struct cn_edge_loop *loop = lws_container_of(timer, struct cn_edge_loop, tick_timer);
+    loop->is_busy = true;
     int64_t next_ms = cn_loop_tick(loop->hub_loop);
     cn_ws_close_wanted(loop);
+    loop->is_busy = false;
     lws_sul_schedule(loop->context, 0, timer, on_tick_timer, next_ms * 1000);
 }
 
@@ -167,8 +169,11 @@ void cn_edge_loop_turn(struct cn_edge_loop *loop)
         finish(loop);
         return;
     }
+    loop->is_busy = true;
     int64_t next_ms = cn_loop_turn(loop->hub_loop);
     cn_ws_close_wanted(loop);
+    loop->is_busy = false;
+    loop->turned_ms = cn_clock_ms();
     if (next_ms == 0)
         cn_edge_loop_wake(loop);
     else if (next_ms > 0)
@@ -292,7 +297,9 @@ static void read_adopt_letter(struct cn_letter *letter, struct cn_loop *hub_loop
         .fd.sockfd = adopt->fd,
         .opaque = adopt->audience == CN_AUDIENCE_INTERNAL ? loop : NULL,
     };
-    if (!lws_adopt_descriptor_vhost_via_info(&socket))
+    if (lws_adopt_descriptor_vhost_via_info(&socket))
+        cn_attention_adopted(loop, adopt->fd);
+    else
         CN_LOG(WARN, "loop.adopt", "a connection could not be adopted");
     free(adopt);
 }

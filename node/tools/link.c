@@ -39,6 +39,11 @@ void cn_link_close(struct cn_link *link)
     *link = (struct cn_link){.fd = -1};
 }
 
+void cn_link_shut(struct cn_link *link)
+{
+    (void)shutdown(link->fd, SHUT_WR); // fails when the other side was faster: on_end comes
+}
+
 static void end(struct cn_link *link, int status, int retry_after_ms)
 {
     const struct cn_link_events *events = link->events;
