@@ -20,7 +20,7 @@ def frame(text):
 
 
 class Peer:
-    """One connection; `number` counts those to its room."""
+    """One connection; `number` counts those to its room, without those whose URL says that they publish: -1."""
 
     def __init__(self, writer, room, number):
         self.writer, self.room, self.number = writer, room, number
@@ -77,7 +77,8 @@ class FaultyServer:
         query = urllib.parse.parse_qs(urllib.parse.urlsplit(request.split(" ")[1]).query)
         room = query.get("room", [""])[0]
         peers = self.rooms.setdefault(room, [])
-        peer = Peer(writer, room, len(peers))
+        number = -1 if "publisher" in query else sum(other.number >= 0 for other in peers)
+        peer = Peer(writer, room, number)
         peers.append(peer)
         if self.greet:
             self.greet(peer)
