@@ -324,6 +324,7 @@ static void measure(struct coordinator *all, struct cn_outcome *outcome)
     if (goes_on(all)) {
         run(all, CN_PHASE_RUNNING, "running", options->seconds);
         begun_us = atomic_load(all->steady->phase_us);
+        outcome->load_seconds = (double)(all->now_us - begun_us) / 1e6;
         settle(all, CN_PHASE_FINISHING, "finishing");
         outcome->complete = goes_on(all);
     }

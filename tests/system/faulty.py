@@ -20,7 +20,7 @@ def frame(text):
 
 
 class Peer:
-    """One connection; `number` counts those to its room."""
+    """One connection; `number` counts those to its room, without those whose URL says that they publish: -1."""
 
     def __init__(self, writer, room, number):
         self.writer, self.room, self.number = writer, room, number
@@ -68,7 +68,7 @@ class FaultyServer:
         request = (await reader.readuntil(b"\r\n\r\n")).decode()
         if self.refusals > 0:
             self.refusals -= 1
-            writer.write(b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n")
+            writer.write(b"HTTP/1.0 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n")
             return
         key = next(line.split(": ")[1] for line in request.split("\r\n") if line.startswith("Sec-WebSocket-Key"))
         accept = base64.b64encode(hashlib.sha1(key.encode() + GUID).digest()).decode()
@@ -77,7 +77,8 @@ class FaultyServer:
         query = urllib.parse.parse_qs(urllib.parse.urlsplit(request.split(" ")[1]).query)
         room = query.get("room", [""])[0]
         peers = self.rooms.setdefault(room, [])
-        peer = Peer(writer, room, len(peers))
+        number = -1 if "publisher" in query else sum(other.number >= 0 for other in peers)
+        peer = Peer(writer, room, number)
         peers.append(peer)
         if self.greet:
             self.greet(peer)

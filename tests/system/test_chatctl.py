@@ -127,12 +127,12 @@ def faulty():
         server.stop()
 
 
-def plain(url, *words, patience=1):
-    return bench("fanout", url, "--dialect", "plain", "--warmup", 0, "--clients", 3, "--messages", 30, *words,
-                 patience=patience)
+def plain(url, *words, patience=3):
+    return bench("fanout", url, "--publish-url", f"{url}?publisher=1", "--dialect", "plain", "--warmup", 0, "--clients", 3,
+                 "--messages", 30, *words, patience=patience)
 
 
-ALL, LAST = {0, 1, 2, 3}, {2}
+ALL, LAST = {0, 1, 2}, {2}
 
 
 def test_a_server_without_faults_passes(faulty):
@@ -167,7 +167,7 @@ def test_what_comes_late_is_counted(faulty, victims, late):
 def test_members_that_see_another_order_are_noticed(faulty, processes):
     """Each publisher's messages are in order, but one member gets two publishers' messages the other way round."""
     code, result = plain(faulty(swapping(LAST)), "--publishers", 2, "--rate", 200, "--processes", processes)
-    assert code == 1 and 1 <= result["disordered"] <= 2 and result["lost"] == 0
+    assert code == 1 and result["disordered"] >= 1 and result["lost"] == 0
 
 
 def test_an_altered_text_is_noticed(faulty):
@@ -186,7 +186,7 @@ def test_a_refused_handshake_comes_again(faulty):
     assert result["refused_handshakes"] == 2
 
 
-def fanin(url, patience=1):
+def fanin(url, patience=3):
     return bench("fanin", url, "--warmup", 0, "--clients", 2, "--messages", 20, "--in-flight", 4, patience=patience)
 
 
