@@ -139,14 +139,6 @@ static const struct option *find(const struct cn_scenario *scenario, const char 
     return found;
 }
 
-bool cn_bench_options_has(const struct cn_bench_options *options, const char *name)
-{
-    bool has = false;
-    for (size_t i = 0; i < CN_COUNT(table); i++)
-        has |= is_named(&table[i], name, strlen(name)) && (options->given >> i & 1);
-    return has;
-}
-
 // ---- Reading ----
 
 static bool set_whole(const struct option *option, const char *text, long *out, char why[256])

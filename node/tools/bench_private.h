@@ -59,7 +59,6 @@ struct cn_scenario {
 
 // NULL when there is none of that name.
 const struct cn_scenario *cn_scenario_find(const char *name);
-const struct cn_scenario *cn_scenario_at(enum cn_scenario_id id);
 
 // ---- Options ----
 
@@ -100,9 +99,6 @@ struct cn_bench_options {
 // table's defaults. False: `why`, at least 256 bytes, says what is wrong.
 CN_MUSTCHECK bool cn_bench_options_parse(const struct cn_scenario *scenario, int argc, char **argv,
                                          struct cn_bench_options *out, char why[256]);
-
-// Whether the command line had this option.
-bool cn_bench_options_has(const struct cn_bench_options *options, const char *name);
 
 // Prints the options of one scenario, or of all (NULL).
 void cn_bench_options_help(const struct cn_scenario *scenario);

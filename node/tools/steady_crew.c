@@ -83,8 +83,7 @@ static void make_publishers(struct cn_crew *crew)
     for (long p = 0; crew->steady->sends && p < plan->publishers; p++) {
         if (cn_plan_home(plan, p) != crew->index)
             continue;
-        long at = plan->extra ? own + p / plan->processes
-                              : cn_plan_first(plan, p % plan->rooms) + p / plan->rooms - begin;
+        long at = plan->extra ? own + p / plan->processes : cn_plan_client(plan, p) - begin;
         make_publisher(crew, p, &crew->clients[at]);
     }
 }
@@ -209,8 +208,6 @@ static void follow_phase(struct cn_crew *crew)
         return;
     crew->phase = phase;
     crew->phase_us = atomic_load(crew->steady->phase_us);
-    if (phase == CN_PHASE_RUNNING)
-        crew->watch.measured_from_us = crew->phase_us;
     if (phase == CN_PHASE_WARMING || phase == CN_PHASE_RUNNING)
         cn_crew_begin_phase(crew);
     atomic_store(&crew->tally->phase, (int)phase);

@@ -73,7 +73,8 @@ struct cn_steady {
     // Shared.
     _Atomic int *phase;
     _Atomic int64_t *phase_us; // when it began
-    struct cn_tally *tallies;  // one for each process
+    _Atomic int64_t *measured_from_us;
+    struct cn_tally *tallies; // one for each process
     struct cn_room_share *rooms;
     _Atomic uint16_t *parts; // slots of each publisher: what is missing until all have it
 };

@@ -259,8 +259,7 @@ def first_ack(node):
 
 def redisrestart(options):
     """Redis is killed and started again with its data while sessions store."""
-    # One in flight: with several, one that is sent again after an error is behind those that were sent after it.
-    given = Given(options, sessions=256, window=1, seconds=12, content=48, nodes=2)
+    given = Given(options, sessions=64, window=8, seconds=12, content=48, nodes=2)
     with Stage(given, given.nodes, AOF) as stage:
         child = ingest(given, stage)
         try:
