@@ -183,7 +183,8 @@ static size_t take_answer(struct cn_link *link, char *bytes, size_t len)
         return size;
     }
     const char *after = strcasestr(bytes, "\r\nretry-after:");
-    end(link, (int)cn_text_number(bytes, "HTTP/1.1 "),
+    bool is_http = strncmp(bytes, "HTTP/1.", 7) == 0 && strlen(bytes) > 9;
+    end(link, is_http ? (int)strtol(bytes + 9, NULL, 10) : 0,
         after ? (int)strtol(after + 14, NULL, 10) * 1000 : 0);
     return 0;
 }

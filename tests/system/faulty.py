@@ -68,7 +68,7 @@ class FaultyServer:
         request = (await reader.readuntil(b"\r\n\r\n")).decode()
         if self.refusals > 0:
             self.refusals -= 1
-            writer.write(b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n")
+            writer.write(b"HTTP/1.0 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n")
             return
         key = next(line.split(": ")[1] for line in request.split("\r\n") if line.startswith("Sec-WebSocket-Key"))
         accept = base64.b64encode(hashlib.sha1(key.encode() + GUID).digest()).decode()
