@@ -108,9 +108,9 @@ static void put_counts(struct fields *fields, const struct cn_storm_counts *coun
 {
     put_count(fields, "lost_connections", "connections lost", counts->expected);
     put_count(fields, "came_back", "came back", counts->returns);
-    put_count(fields, "refused_503", "refused (503)", counts->refused);
+    put_count(fields, "refused_handshakes", "refused (503)", counts->refused);
     put_count(fields, "failed_attempts", "failed attempts", counts->failures);
-    put_count(fields, "publish_retries", "sent again", counts->retries);
+    put_count(fields, "retries", "sent again", counts->retries);
     put_count(fields, "lost", NULL, (long)verdict->lost);
     put_count(fields, "duplicates", NULL, counts->duplicates);
     put_count(fields, "disordered", NULL, counts->disordered);

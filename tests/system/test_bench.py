@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from faulty import FaultyServer, doubling, losing, right, swapping
 from harness import CHATNODE, ROOT, SLOW, eventually
 
 BUILD = pathlib.Path(CHATNODE).parent
@@ -58,7 +59,7 @@ def test_storing_is_measured():
 
 
 def test_storing_goes_on_after_a_restart_of_redis():
-    result = bench("redisrestart", "--sessions", 8, "--seconds", 5 * int(SLOW))
+    result = bench("redisrestart", "--sessions", 8, "--window", 4, "--seconds", 5 * int(SLOW))
     assert result["messages"] > 0 and result["duplicates"] == result["disordered"] == 0
     assert 0 <= result["first_ack_after_pong_ms"]
 
@@ -86,6 +87,43 @@ def test_lost_messages_are_noticed(start):
                                "--seconds", 3, "--cut", 1000, "--offline", 500, "--json")
     assert code == 1 and not result["complete"]
     assert result["lost"] > 0 and result["unrecovered"] > 0 and result["gaps"] > 0
+
+
+def in_room(deliver):
+    """Entries of one room with positions that go on, as a node makes them; `deliver` chooses who gets which."""
+    entries = []
+
+    def serve(server, peers, sender, _number, text):
+        request = json.loads(text)
+        number = len(entries)
+        entries.append(f'{{"pos":"7-{number}","type":"message","room":"{sender.room}","content":"{request["content"]}"}}')
+        deliver(server, peers, sender, number, entries[-1])
+        sender.send(json.dumps({"type": "ack", "id": request["id"], "pos": f"7-{number}"}, separators=(",", ":")))
+
+    return serve, entries
+
+
+@pytest.mark.parametrize("deliver, wrong", [
+    (right, None), (losing({2}), "lost"), (doubling({2}), "duplicates"), (swapping({2}), "disordered"),
+], ids=["right", "losing", "doubling", "swapping"])
+def test_a_server_that_does_it_wrong_is_found_out(deliver, wrong):
+    serve, entries = in_room(deliver)
+
+    def greet(peer):
+        pos = f"7-{len(entries) - 1}" if entries else "0-0"
+        peer.send('{"type":"joined","inbox":true,"pos":"0-0"}')
+        peer.send(json.dumps({"type": "joined", "room": peer.room, "pos": pos}, separators=(",", ":")))
+
+    server = FaultyServer(serve, greet=greet)
+    try:
+        code, result = run_program("chatctl", "bench", "churn", "--url", server.url, "--clients", 3, "--newcomers", 2,
+                                   "--rate", 20, "--seconds", 2, "--json")
+    finally:
+        server.stop()
+    assert (code, result["complete"]) == ((1, False) if wrong else (0, True)), result
+    assert result["messages"] == 40 and result["arrivals"] >= 2
+    found = {kind for kind in ("lost", "duplicates", "disordered") if result[kind]}
+    assert wrong in found if wrong else not found, result
 
 
 def test_a_refusal_is_heeded(start, connect):

@@ -85,6 +85,30 @@ static void nonsense_is_refused_with_a_reason(void **state)
     assert_refused("fanin", WORDS("--acks"), "--acks does not apply to fanin");
 }
 
+// Scenarios may have an option in common that means something else to each.
+static void each_scenario_has_its_own_defaults(void **state)
+{
+    (void)state;
+    struct cn_bench_options options;
+    char why[256];
+    assert_true(parse("jitter", WORDS("--seconds", "3"), &options, why));
+    assert_int_equal(options.clients, 2000);
+    assert_int_equal(options.rooms, 20);
+    assert_int_equal(options.cut, 15000);
+    assert_int_equal(options.offline, 2000);
+    assert_true(options.seconds > 2.9 && options.seconds < 3.1);
+    assert_true(parse("churn", WORDS("--payload", "8"), &options, why));
+    assert_int_equal(options.clients, 10000);
+    assert_int_equal(options.newcomers, 500);
+    assert_int_equal(options.rooms, 0);
+    assert_int_equal(options.cut, 0);
+    assert_int_equal(options.payload, 8);
+    assert_refused("fanout", WORDS("--payload", "8"), "--payload takes a whole number from");
+    assert_refused("churn", WORDS("--rooms", "3"), "--rooms does not apply to churn");
+    assert_refused("avalanche", WORDS("--cut", "3"), "--cut does not apply to avalanche");
+    assert_refused("jitter", WORDS("--kill-pid", "3"), "--kill-pid does not apply to jitter");
+}
+
 static void lists_have_a_bound(void **state)
 {
     (void)state;
@@ -97,7 +121,8 @@ static void lists_have_a_bound(void **state)
 static void scenarios_are_found_by_name(void **state)
 {
     (void)state;
-    static const char *const names[] = {"fanout", "rooms", "direct", "fanin", "idle"};
+    static const char *const names[] = {"fanout", "rooms",  "direct",    "fanin",
+                                        "idle",   "jitter", "avalanche", "churn"};
     for (size_t i = 0; i < CN_COUNT(names); i++)
         assert_string_equal(cn_scenario_find(names[i])->name, names[i]);
     assert_null(cn_scenario_find("dance"));
@@ -109,6 +134,7 @@ int main(void)
         cmocka_unit_test(without_options_the_defaults_hold),
         cmocka_unit_test(both_ways_to_write_a_value_are_taken),
         cmocka_unit_test(nonsense_is_refused_with_a_reason),
+        cmocka_unit_test(each_scenario_has_its_own_defaults),
         cmocka_unit_test(lists_have_a_bound),
         cmocka_unit_test(scenarios_are_found_by_name),
     };
