@@ -54,11 +54,24 @@ void cn_buf_init(struct cn_buf *buf, size_t max_bytes);
 // Frees the bytes; legal on an empty buffer, and twice.
 void cn_buf_fini(struct cn_buf *buf);
 
-// Appends `len` bytes. CN_FULL beyond the bound, CN_NOMEM: nothing is appended then.
-CN_MUSTCHECK enum cn_err cn_buf_append(struct cn_buf *buf, const void *bytes, size_t len);
+// Appends `len` bytes. CN_FULL beyond the bound, CN_NOMEM: nothing is appended then. Where there is
+// room it is inline: an answer is made of some thirty pieces.
+CN_MUSTCHECK enum cn_err cn_buf_append_growing(struct cn_buf *buf, const void *bytes, size_t len);
+CN_MUSTCHECK static inline enum cn_err cn_buf_append(struct cn_buf *buf, const void *bytes,
+                                                     size_t len)
+{
+    if (len == 0 || len > buf->cap - buf->len)
+        return cn_buf_append_growing(buf, bytes, len);
+    memcpy(buf->data + buf->len, bytes, len);
+    buf->len += len;
+    return CN_OK;
+}
 
 // Appends a view, as cn_buf_append.
-CN_MUSTCHECK enum cn_err cn_buf_append_str(struct cn_buf *buf, struct cn_str text);
+CN_MUSTCHECK static inline enum cn_err cn_buf_append_str(struct cn_buf *buf, struct cn_str text)
+{
+    return cn_buf_append(buf, text.ptr, text.len);
+}
 
 // Appends formatted text without the NUL, as cn_buf_append.
 CN_MUSTCHECK enum cn_err cn_buf_printf(struct cn_buf *buf, const char *format, ...) CN_PRINTF(2, 3);

@@ -34,11 +34,21 @@ static void put(struct writer *w, struct cn_str text)
 
 // ---- Strings ----
 
+// Eight bytes that go into a JSON string as they are.
+static bool is_plain_word(const char *at)
+{
+    return cn_is_plain_word(at) && !cn_word_has(at, '"') && !cn_word_has(at, '\\');
+}
+
 // How many bytes from text[at] on go into a JSON string as they are; stops before invalid UTF-8.
 static size_t run_of_plain(struct cn_str text, size_t at)
 {
     size_t start = at;
     while (at < text.len) {
+        if (text.len - at >= 8 && is_plain_word(text.ptr + at)) {
+            at += 8;
+            continue;
+        }
         unsigned char c = (unsigned char)text.ptr[at];
         if (c < 0x20 || c == '"' || c == '\\')
             break;

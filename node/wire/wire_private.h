@@ -97,4 +97,14 @@ static inline bool cn_is_plain_word(const char *at)
     return ((word | (word - 0x2020202020202020u)) & high) == 0;
 }
 
+// Eight bytes at once: true when one of them is `c`.
+static inline bool cn_word_has(const char *at, unsigned char c)
+{
+    const uint64_t ones = 0x0101010101010101u;
+    uint64_t word;
+    memcpy(&word, at, sizeof(word));
+    word ^= ones * c; // 0 where it was c
+    return ((word - ones) & ~word & (ones << 7)) != 0;
+}
+
 #endif
