@@ -39,6 +39,7 @@ struct cn_feed {
     uint32_t count;
     uint32_t cap;
     uint32_t cursor;   // the member at which the pass under way goes on
+    bool has_more;     // one write does not take all that the pass under way found
     uint32_t warm_s;   // in the warm list: since when
     uint64_t flushed;  // every live member that keeps up has all frames before this ordinal
     uint64_t pass_end; // the pass under way brings them to here; `flushed` when there is none

@@ -67,6 +67,8 @@ static bool pass(struct cn_loop *loop, struct cn_feed *feed, uint32_t limit)
     struct cn_span span = {.pos = feed->flushed_pos};
     cn_ring_span(&feed->ring, feed->flushed, begins ? feed->ring.next : feed->pass_end, &loop->span,
                  &span);
+    if (begins)
+        feed->has_more = span.end < feed->ring.next;
     feed->pass_end = span.end;
     uint32_t stop = feed->count - feed->cursor > limit ? feed->cursor + limit : feed->count;
     int64_t written = 0;
@@ -106,6 +108,23 @@ static void flush_all(struct cn_loop *loop, struct cn_feed *feed)
     rest(loop, feed);
 }
 
+// Timers are in ms: what is below half of one is no wait.
+static int64_t wait_ms(struct cn_loop *loop, int64_t now_us)
+{
+    return (cn_pace_wait_us(&loop->pace, now_us) + 500) / 1000;
+}
+
+// After a pass, or a part of one: what came meanwhile waits for the next flush. A busy feed must
+// not keep the others waiting.
+static void requeue(struct cn_loop *loop, struct cn_feed *feed, bool has_had_its_pass)
+{
+    cn_list_remove(&feed->turn);
+    if (has_had_its_pass && is_flushed(feed))
+        rest(loop, feed);
+    else
+        cn_list_push_back(has_had_its_pass ? &loop->next : &loop->pending, &feed->turn);
+}
+
 // Serves at most SLICE_MEMBERS members; true when nothing is pending.
 static bool flush_slice(struct cn_loop *loop)
 {
@@ -119,12 +138,19 @@ static bool flush_slice(struct cn_loop *loop)
         if (served >= SLICE_MEMBERS)
             return false;
         served += feed->count + 1;
-        (void)pass(loop, feed, SLICE_MEMBERS);
-        // The next feed's turn: a busy one must not keep the others waiting.
-        cn_list_remove(&feed->turn);
-        cn_list_push_back(&loop->pending, &feed->turn);
+        bool done = pass(loop, feed, SLICE_MEMBERS);
+        requeue(loop, feed, done && !feed->has_more);
     }
     return true;
+}
+
+// A flush is over: in how many ms the next one is due, -1 when nothing is pending.
+static int64_t plan_next(struct cn_loop *loop)
+{
+    struct cn_link *link;
+    while ((link = cn_list_pop_front(&loop->next)))
+        cn_list_push_back(&loop->pending, link);
+    return cn_list_is_empty(&loop->pending) ? -1 : wait_ms(loop, cn_clock_us());
 }
 
 int64_t cn_fanout_flush(struct cn_loop *loop)
@@ -132,13 +158,12 @@ int64_t cn_fanout_flush(struct cn_loop *loop)
     if (cn_list_is_empty(&loop->pending))
         return -1;
     int64_t begin_us = cn_clock_us();
-    // Timers are in ms: what is below half of one is no wait.
-    int64_t wait_ms = (cn_pace_wait_us(&loop->pace, begin_us) + 500) / 1000;
-    if (wait_ms > 0)
-        return wait_ms;
+    int64_t left_ms = wait_ms(loop, begin_us);
+    if (left_ms > 0)
+        return left_ms;
     bool done = flush_slice(loop);
     cn_pace_spent(&loop->pace, begin_us, cn_clock_us(), done);
-    return done ? -1 : 0;
+    return done ? plan_next(loop) : 0;
 }
 
 // ---- What comes into a feed ----

@@ -40,6 +40,7 @@ struct cn_loop *cn_loop_new(struct cn_hub *hub, unsigned index)
     cn_pace_init(&loop->pace, hub->config->flush_max_ms * 1000);
     cn_hash_init(&loop->feeds);
     cn_list_init(&loop->pending);
+    cn_list_init(&loop->next);
     cn_list_init(&loop->warm);
     cn_list_init(&loop->dirty);
     cn_list_init(&loop->idle);

@@ -38,6 +38,7 @@ struct cn_loop {
     bool has_asked;          // something of main, which was not woken for it yet
     struct cn_hash feeds;    // of struct cn_feed
     struct cn_link pending;  // feeds with frames to flush
+    struct cn_link next;     // feeds that got frames during the flush under way, after their pass
     struct cn_link warm;     // feeds whose ring keeps frames, the longest silent first
     struct cn_link dirty;    // sessions with answers to write
     struct cn_link idle;     // sessions by the time of their next ping

@@ -281,6 +281,34 @@ static void test_a_crowd_is_served_in_slices_and_nobody_is_missed(void **state)
     free(crowd);
 }
 
+// What comes while a crowd is being served is no reason to go on without the pause.
+static void test_a_crowds_next_flush_is_paced_too(void **state)
+{
+    (void)state;
+    enum { CROWD = 2500 };
+    struct client *first = rig_client(&rig, 0, "first", "hall");
+    first->sink.clock_us = &rig.now_us;
+    first->sink.cost_us = 4000;
+    for (int i = 1; i < CROWD; i++)
+        (void)rig_client(&rig, 0, "crowd", "hall");
+    hub_rig_settle(&rig);
+    rig.now_us += 1000000;
+    client_send(first, "{\"type\":\"message\",\"room\":\"hall\",\"content\":\"m0\"}");
+    hub_rig_turn_main(&rig);
+    hub_rig_turn_loop(&rig, 0);
+    assert_int_equal(rig.next_ms[0], 0); // the first slice
+    client_send(first, "{\"type\":\"message\",\"room\":\"hall\",\"content\":\"m1\"}");
+    hub_rig_turn_main(&rig);
+    hub_rig_turn_loop(&rig, 0);
+    assert_int_equal(rig.next_ms[0], 6);
+    assert_int_equal(messages(first, "\"m0\""), 1);
+    assert_int_equal(messages(first, "\"m1\""), 0);
+    rig.now_us += 6000;
+    hub_rig_settle(&rig);
+    for (size_t i = 0; i < rig.client_count; i++)
+        assert_int_equal(messages(rig.clients[i], "\"m1\""), 1);
+}
+
 static void test_a_busy_channel_does_not_starve_another(void **state)
 {
     (void)state;
@@ -535,6 +563,7 @@ int main(void)
         TEST(open_unpaced, test_gathering_can_be_turned_off),
         TEST(open_rig, test_joining_while_frames_wait),
         TEST(open_rig, test_a_crowd_is_served_in_slices_and_nobody_is_missed),
+        TEST(open_rig, test_a_crowds_next_flush_is_paced_too),
         TEST(open_rig, test_a_busy_channel_does_not_starve_another),
         TEST(open_rig, test_a_choked_member_costs_nothing_and_catches_up_in_order),
         TEST(open_rig, test_catching_up_may_choke_again),
