@@ -1,0 +1,260 @@
+// SPDX-License-Identifier: MIT
+// The check of what arrives: the common stream of a room, and those who leave it.
+#include <stdlib.h>
+#include <string.h>
+
+#include "watch.h"
+
+enum {
+    STREAM_MIN_BYTES = 1024,
+    STREAM_MAX_BYTES = 64 << 20, // between the foremost member and the last one
+    ENTRIES_MIN = 16,
+};
+
+// ---- Numbers of one lane ----
+
+enum cn_sequence_verdict cn_sequence_note(struct cn_sequence *sequence, uint32_t seq)
+{
+    if (seq >= sequence->next) {
+        uint32_t step = seq - sequence->next + 1;
+        sequence->seen = (step < 64 ? sequence->seen << step : 0) | 1;
+        sequence->next = seq + 1;
+        return CN_SEQUENCE_NEW;
+    }
+    uint32_t back = sequence->next - 1 - seq;
+    if (back >= 64 || sequence->seen >> back & 1)
+        return CN_SEQUENCE_DOUBLE;
+    sequence->seen |= UINT64_C(1) << back;
+    return CN_SEQUENCE_LATE;
+}
+
+// Takes an entry back, the latest one that was noted.
+static void take_back(struct cn_sequence *sequence, const struct cn_watch_entry *entry)
+{
+    if (entry->verdict == CN_SEQUENCE_LATE)
+        sequence->seen &= ~(UINT64_C(1) << (sequence->next - 1 - entry->seq));
+    if (entry->verdict != CN_SEQUENCE_NEW)
+        return;
+    uint32_t step = sequence->next - entry->next_before;
+    sequence->seen = step < 64 ? sequence->seen >> step : 0;
+    sequence->next = entry->next_before;
+}
+
+// ---- The stream ----
+
+bool cn_stream_init(struct cn_stream *stream, struct cn_watch *watch, unsigned room,
+                    uint32_t members, unsigned lanes)
+{
+    *stream = (struct cn_stream){
+        .watch = watch, .room = room, .members = members, .lane_count = lanes, .order = 1};
+    stream->lanes = calloc(lanes ? lanes : 1, sizeof(*stream->lanes));
+    return stream->lanes != NULL;
+}
+
+void cn_stream_fini(struct cn_stream *stream)
+{
+    free(stream->lanes);
+    free(stream->bytes);
+    free(stream->entries);
+    *stream = (struct cn_stream){0};
+}
+
+static struct cn_watch_entry *entry_at(const struct cn_stream *stream, uint64_t number)
+{
+    return &stream->entries[number & (stream->entry_cap - 1)];
+}
+
+// Forgets the entries that all members have.
+static void forget(struct cn_stream *stream)
+{
+    while (stream->first < stream->next && entry_at(stream, stream->first)->got >= stream->members)
+        stream->first++;
+}
+
+static bool grow_entries(struct cn_stream *stream)
+{
+    if (stream->next - stream->first < stream->entry_cap)
+        return true;
+    size_t cap = stream->entry_cap ? stream->entry_cap * 2 : ENTRIES_MIN;
+    struct cn_watch_entry *entries = malloc(cap * sizeof(*entries));
+    if (entries == NULL)
+        return false;
+    for (uint64_t i = stream->first; i < stream->next; i++)
+        entries[i & (cap - 1)] = *entry_at(stream, i);
+    free(stream->entries);
+    stream->entries = entries;
+    stream->entry_cap = cap;
+    return true;
+}
+
+// Makes room for `len` more bytes: where what is kept fills less than half, it moves to the front.
+static bool grow_bytes(struct cn_stream *stream, size_t len)
+{
+    if ((size_t)(stream->end - stream->base) + len <= stream->cap)
+        return true;
+    uint64_t begin = stream->end;
+    if (stream->first < stream->next)
+        begin = entry_at(stream, stream->first)->begin;
+    size_t kept = (size_t)(stream->end - begin);
+    size_t cap = stream->cap ? stream->cap : STREAM_MIN_BYTES;
+    while (kept + len > cap / 2)
+        cap *= 2;
+    if (cap > STREAM_MAX_BYTES)
+        return false;
+    char *bytes = cap > stream->cap ? malloc(cap) : stream->bytes;
+    if (bytes == NULL)
+        return false;
+    if (kept > 0)
+        memmove(bytes, stream->bytes + (begin - stream->base), kept);
+    if (bytes != stream->bytes)
+        free(stream->bytes);
+    stream->bytes = bytes;
+    stream->cap = cap;
+    stream->base = begin;
+    return true;
+}
+
+static void append(struct cn_stream *stream, const char *bytes, size_t len,
+                   const struct cn_stamp *stamp)
+{
+    forget(stream);
+    if (!grow_entries(stream) || !grow_bytes(stream, len)) {
+        stream->watch->overflowed = true;
+        return;
+    }
+    struct cn_watch_entry *entry = entry_at(stream, stream->next++);
+    *entry = (struct cn_watch_entry){.begin = stream->end,
+                                     .end = stream->end + len,
+                                     .due_us = stamp->due_us,
+                                     .seq = stamp->seq,
+                                     .lane = (uint16_t)stamp->lane,
+                                     .slot = (uint16_t)stamp->slot,
+                                     .next_before = stream->lanes[stamp->lane].next};
+    entry->verdict = cn_sequence_note(&stream->lanes[stamp->lane], stamp->seq);
+    memcpy(stream->bytes + (stream->end - stream->base), bytes, len);
+    stream->end += len;
+    // FNV-1a over numbers: the order, not the bytes, which memcmp has seen.
+    stream->order = (stream->order ^ ((uint64_t)stamp->lane << 32 | stamp->seq)) * 1099511628211u;
+}
+
+// ---- Members ----
+
+static void note_time(struct cn_watch *watch, int64_t due_us, int64_t now_us)
+{
+    watch->deliveries++;
+    if (due_us < watch->measured_from_us)
+        return;
+    watch->measured++;
+    cn_histogram_add(watch->latency, now_us - due_us, 1);
+}
+
+static void note_fault(struct cn_watch *watch, enum cn_sequence_verdict verdict)
+{
+    watch->disordered += verdict == CN_SEQUENCE_LATE;
+    watch->duplicates += verdict == CN_SEQUENCE_DOUBLE;
+}
+
+static void count_receiver(struct cn_stream *stream, struct cn_watch_entry *entry)
+{
+    struct cn_watch *watch = stream->watch;
+    if (++entry->got == stream->members && entry->verdict != CN_SEQUENCE_DOUBLE)
+        watch->on_complete(watch->context, stream->room, entry->lane, entry->slot);
+}
+
+// The member has the entry that is its next one.
+static void advance(struct cn_stream *stream, struct cn_watch_member *member, int64_t now_us)
+{
+    struct cn_watch_entry *entry = entry_at(stream, member->next++);
+    member->at = entry->end;
+    if (entry->verdict != CN_SEQUENCE_NEW)
+        note_fault(stream->watch, entry->verdict);
+    if (entry->verdict != CN_SEQUENCE_DOUBLE) {
+        member->unique++;
+        note_time(stream->watch, entry->due_us, now_us);
+    }
+    count_receiver(stream, entry);
+}
+
+size_t cn_stream_follow(struct cn_stream *stream, struct cn_watch_member *member, const char *bytes,
+                        size_t len, int64_t now_us)
+{
+    size_t known = (size_t)(stream->end - member->at);
+    size_t same = len < known ? len : known;
+    if (same == 0 || member->own != NULL)
+        return 0;
+    const char *expected = stream->bytes + (member->at - stream->base);
+    bool all = memcmp(expected, bytes, same) == 0;
+    uint64_t begin = member->at;
+    while (member->next < stream->next) {
+        size_t from = (size_t)(member->at - begin);
+        size_t to = (size_t)(entry_at(stream, member->next)->end - begin);
+        if (to > same || (!all && memcmp(expected + from, bytes + from, to - from) != 0))
+            break;
+        advance(stream, member, now_us);
+    }
+    return (size_t)(member->at - begin);
+}
+
+// Gives the member a memory of its own, of what it has received so far.
+static bool leave(struct cn_stream *stream, struct cn_watch_member *member)
+{
+    size_t bytes = stream->lane_count * sizeof(*member->own);
+    member->own = malloc(bytes);
+    if (member->own == NULL)
+        return false;
+    memcpy(member->own, stream->lanes, bytes);
+    for (uint64_t i = stream->next; i > member->next; i--)
+        take_back(&member->own[entry_at(stream, i - 1)->lane], entry_at(stream, i - 1));
+    stream->diverged++;
+    return true;
+}
+
+// What a member that has left the stream received counts for the others' sake too.
+static void count_alone(struct cn_stream *stream, const struct cn_stamp *stamp)
+{
+    for (uint64_t i = stream->first; i < stream->next; i++) {
+        struct cn_watch_entry *entry = entry_at(stream, i);
+        if (entry->lane != stamp->lane || entry->seq != stamp->seq)
+            continue;
+        count_receiver(stream, entry);
+        return;
+    }
+}
+
+static void take_alone(struct cn_stream *stream, struct cn_watch_member *member,
+                       const struct cn_stamp *stamp, int64_t now_us)
+{
+    enum cn_sequence_verdict verdict = cn_sequence_note(&member->own[stamp->lane], stamp->seq);
+    note_fault(stream->watch, verdict);
+    if (verdict == CN_SEQUENCE_DOUBLE)
+        return;
+    member->unique++;
+    note_time(stream->watch, stamp->due_us, now_us);
+    count_alone(stream, stamp);
+}
+
+void cn_stream_take(struct cn_stream *stream, struct cn_watch_member *member, const char *bytes,
+                    size_t len, const struct cn_stamp *stamp, int64_t now_us)
+{
+    if (stamp->lane >= stream->lane_count) {
+        stream->watch->disordered++; // nobody wrote that
+        return;
+    }
+    if (member->own == NULL && member->next == stream->next) {
+        append(stream, bytes, len, stamp);
+        if (member->next < stream->next)
+            advance(stream, member, now_us);
+        return;
+    }
+    if (member->own == NULL && !leave(stream, member))
+        stream->watch->overflowed = true;
+    else
+        take_alone(stream, member, stamp, now_us);
+}
+
+uint32_t cn_stream_reordered(const struct cn_stream *stream, uint64_t lost)
+{
+    return lost == 0 && stream->watch->duplicates + stream->watch->disordered == 0
+               ? stream->diverged
+               : 0;
+}
