@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
-// The floor: the least that a WebSocket server on epoll can do to hand every text frame to every
-// member, one send(2) each. It is what the node is measured against, and no chat server.
+// The floor: the least that a WebSocket server on epoll can do to hand every text to every member
+// of a room. It is what servers are measured against, and no chat server: it keeps nothing, and
+// waits for a member whose socket is full. `send` is one send(2) for each member and message,
+// `batch` one for each member and turn of the loop, with all of the turn's messages.
 #include <errno.h>
-#include <limits.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
@@ -17,39 +18,110 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { INPUT_BYTES = 4096, FRAME_MAX = 65536, EVENTS = 256 };
+enum {
+    TEXT_MAX = 16384,      // of a client's message
+    BATCH_BYTES = 1 << 16, // of a room's frames that wait for the end of the turn
+    EVENTS = 256,
+    BUCKETS = 4096,
+    ROOM_NAME_MAX = 64,
+};
 
-// One connection. `slot` is its place in the array of members, -1 before the handshake.
+struct room;
+
+// One connection. `room` is NULL before the handshake; `rest` is what came of a message that is not
+// complete yet.
 struct peer {
     int fd;
-    int slot;
-    size_t len;
-    unsigned char input[INPUT_BYTES];
+    int slot; // its place among the room's members
+    struct room *room;
+    unsigned char *rest;
+    size_t rest_len;
+};
+
+struct room {
+    char name[ROOM_NAME_MAX + 1];
+    struct room *next;         // in its bucket
+    struct room *next_waiting; // in the list of rooms with a batch
+    struct peer **members;
+    int count;
+    int capacity;
+    unsigned char *batch;
+    size_t batch_len;
 };
 
 struct floor {
     int epoll;
     int listener;
-    struct peer **members;
-    int count;
-    int capacity;
-    size_t entry_bytes; // each broadcast frame's payload has this length
-    unsigned long long sequence;
-    unsigned char frame[FRAME_MAX + 4];
+    bool batching;
+    struct room *rooms[BUCKETS];
+    struct room *waiting; // rooms with a batch
+    unsigned char input[2 * TEXT_MAX];
 };
 
-// The answer to one key only, the one of RFC 6455 section 1.3, which the load driver sends.
+// The answer to one key only, the one of RFC 6455 section 1.3, which the load generator sends.
 static const char upgrade_answer[] = "HTTP/1.1 101 Switching Protocols\r\n"
                                      "Upgrade: websocket\r\nConnection: Upgrade\r\n"
                                      "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
-static const char hello[] = "\x81\x1e{\"type\":\"joined\",\"inbox\":true}"
-                            "\x81\x20{\"type\":\"joined\",\"room\":\"bench\"}";
 
 static void fail(const char *what)
 {
     perror(what);
     exit(1);
 }
+
+// The memory, or the end of the program: the floor has no way to go on without.
+static void *must(void *memory)
+{
+    if (memory == NULL)
+        fail("memory");
+    return memory;
+}
+
+// ---- Rooms ----
+
+static struct room **find_bucket(struct floor *floor, const char *name, size_t len)
+{
+    uint32_t hash = 2166136261u; // FNV-1a
+    for (size_t i = 0; i < len; i++)
+        hash = (hash ^ (unsigned char)name[i]) * 16777619u;
+    return &floor->rooms[hash % BUCKETS];
+}
+
+static struct room *open_room(struct floor *floor, const char *name, size_t len)
+{
+    struct room **bucket = find_bucket(floor, name, len);
+    for (struct room *room = *bucket; room != NULL; room = room->next)
+        if (strlen(room->name) == len && memcmp(room->name, name, len) == 0)
+            return room;
+    struct room *room = must(calloc(1, sizeof(*room)));
+    memcpy(room->name, name, len);
+    room->next = *bucket;
+    return *bucket = room;
+}
+
+static void join(struct room *room, struct peer *peer)
+{
+    if (room->count == room->capacity) {
+        room->capacity = room->capacity ? room->capacity * 2 : 4;
+        room->members =
+            must(realloc(room->members, (size_t)room->capacity * sizeof(*room->members)));
+    }
+    peer->room = room;
+    peer->slot = room->count;
+    room->members[room->count++] = peer;
+}
+
+static void leave(struct peer *peer)
+{
+    struct room *room = peer->room;
+    if (room == NULL)
+        return;
+    struct peer *last = room->members[--room->count];
+    room->members[peer->slot] = last;
+    last->slot = peer->slot;
+}
+
+// ---- Sending ----
 
 // Sends everything, waiting where the socket is full: the floor drops nothing and keeps no queue.
 static bool send_all(int fd, const void *bytes, size_t len)
@@ -69,64 +141,74 @@ static bool send_all(int fd, const void *bytes, size_t len)
     return true;
 }
 
-static void drop(struct floor *floor, struct peer *peer)
+// To every member. One that is gone is noticed when its socket is read.
+static void send_to_room(const struct room *room, const void *bytes, size_t len)
 {
-    if (peer->slot >= 0) {
-        struct peer *last = floor->members[--floor->count];
-        floor->members[peer->slot] = last;
-        last->slot = peer->slot;
-    }
-    close(peer->fd);
-    free(peer);
+    for (int i = 0; i < room->count; i++)
+        (void)send_all(room->members[i]->fd, bytes, len);
 }
 
-static bool admit(struct floor *floor, struct peer *peer)
+static void send_batch(struct room *room)
 {
-    if (floor->count == floor->capacity) {
-        int capacity = floor->capacity ? floor->capacity * 2 : 1024;
-        struct peer **members = realloc(floor->members, (size_t)capacity * sizeof(*members));
-        if (members == NULL)
-            return false;
-        floor->members = members;
-        floor->capacity = capacity;
-    }
-    if (!send_all(peer->fd, upgrade_answer, sizeof(upgrade_answer) - 1) ||
-        !send_all(peer->fd, hello, sizeof(hello) - 1))
-        return false;
-    peer->slot = floor->count;
-    floor->members[floor->count++] = peer;
-    peer->len = 0;
-    return true;
+    send_to_room(room, room->batch, room->batch_len);
+    room->batch_len = 0;
 }
 
-// Wraps a client's text into an object of the node's length and sends it to every member.
-static void broadcast(struct floor *floor, const unsigned char *text, size_t len)
+static void send_batches(struct floor *floor)
 {
-    unsigned char *payload = floor->frame + 4;
-    size_t size = floor->entry_bytes;
-    memset(payload, ' ', size);
-    int head = snprintf((char *)payload, size, "{\"pos\":\"1-%llu\",\"text\":", floor->sequence++);
-    size_t room = size - (size_t)head - 1;
-    memcpy(payload + head, text, len < room ? len : room);
-    payload[size - 1] = '}';
-    unsigned char *frame = payload - 2;
-    if (size > 125) {
-        frame = payload - 4;
-        frame[2] = (unsigned char)(size >> 8);
-        frame[3] = (unsigned char)size;
+    for (struct room *room; (room = floor->waiting) != NULL;) {
+        floor->waiting = room->next_waiting;
+        send_batch(room);
     }
-    frame[0] = 0x81;
-    frame[1] = size > 125 ? 126 : (unsigned char)size;
-    size_t frame_len = size + (size_t)(payload - frame);
-    for (int i = 0; i < floor->count; i++)
-        (void)send_all(floor->members[i]->fd, frame, frame_len);
 }
 
-// Takes one masked frame of up to 64 KiB from the input; the bytes it took, 0 for not yet.
-static size_t take_frame(struct floor *floor, struct peer *peer)
+static void add_to_batch(struct floor *floor, struct room *room, const void *frame, size_t len)
 {
-    unsigned char *in = peer->input;
-    if (peer->len < 6)
+    if (room->batch == NULL)
+        room->batch = must(malloc(BATCH_BYTES));
+    if (room->batch_len + len > BATCH_BYTES) {
+        send_to_room(room, room->batch, room->batch_len);
+        room->batch_len = 0;
+    } else if (room->batch_len == 0) {
+        room->next_waiting = floor->waiting;
+        floor->waiting = room;
+    }
+    memcpy(room->batch + room->batch_len, frame, len);
+    room->batch_len += len;
+}
+
+// Writes the header of a server's text frame right before the text; the header's bytes.
+static size_t put_header(unsigned char *text, size_t len)
+{
+    if (len < 126) {
+        text[-2] = 0x81;
+        text[-1] = (unsigned char)len;
+        return 2;
+    }
+    text[-4] = 0x81;
+    text[-3] = 126;
+    text[-2] = (unsigned char)(len >> 8);
+    text[-1] = (unsigned char)len;
+    return 4;
+}
+
+// The client's header, which has 6 bytes or more, is overwritten by the server's.
+static void broadcast(struct floor *floor, struct room *room, unsigned char *text, size_t len)
+{
+    size_t head = put_header(text, len);
+    if (floor->batching)
+        add_to_batch(floor, room, text - head, head + len);
+    else
+        send_to_room(room, text - head, head + len);
+}
+
+// ---- Receiving ----
+
+// Takes one masked frame from the input; the bytes it took, 0 for not yet, more than `in_len` for
+// one that is too long.
+static size_t take_frame(struct floor *floor, struct room *room, unsigned char *in, size_t in_len)
+{
+    if (in_len < 6)
         return 0;
     size_t len = in[1] & 127;
     size_t head = 2;
@@ -134,56 +216,106 @@ static size_t take_frame(struct floor *floor, struct peer *peer)
         len = (size_t)in[2] << 8 | in[3];
         head = 4;
     }
-    if (peer->len < head + 4 + len)
+    if (len == 127 || len > TEXT_MAX - 8)
+        return in_len + 1;
+    if (in_len < head + 4 + len)
         return 0;
+    unsigned opcode = in[0] & 15;
     unsigned char *text = in + head + 4;
     for (size_t i = 0; i < len; i++)
         text[i] ^= in[head + (i & 3)];
-    if ((in[0] & 15) == 1)
-        broadcast(floor, text, len);
+    if (opcode == 1)
+        broadcast(floor, room, text, len);
     return head + 4 + len;
 }
 
-static bool take_input(struct floor *floor, struct peer *peer)
+// The room's name in the request's target: the value of `room=`.
+static struct room *find_requested(struct floor *floor, char *request)
 {
-    if (peer->slot < 0) {
-        bool whole = peer->len >= 4 && memcmp(peer->input + peer->len - 4, "\r\n\r\n", 4) == 0;
-        return !whole || admit(floor, peer);
-    }
-    size_t taken;
-    while ((taken = take_frame(floor, peer)) > 0) {
-        peer->len -= taken;
-        memmove(peer->input, peer->input + taken, peer->len);
-    }
-    return peer->len < INPUT_BYTES;
+    char *name = strstr(request, "room=");
+    if (name == NULL)
+        return NULL;
+    name += sizeof("room=") - 1;
+    size_t len = strcspn(name, "& \r\n");
+    return len <= ROOM_NAME_MAX ? open_room(floor, name, len) : NULL;
+}
+
+// The bytes of the handshake, 0 for not yet, more than `len` for a wrong one.
+static size_t take_handshake(struct floor *floor, struct peer *peer, unsigned char *in, size_t len)
+{
+    if (len < 4 || memcmp(in + len - 4, "\r\n\r\n", 4) != 0)
+        return 0;
+    in[len - 1] = '\0';
+    struct room *room = find_requested(floor, (char *)in);
+    if (room == NULL || !send_all(peer->fd, upgrade_answer, sizeof(upgrade_answer) - 1))
+        return len + 1;
+    join(room, peer);
+    return len;
+}
+
+static size_t take_one(struct floor *floor, struct peer *peer, unsigned char *in, size_t len)
+{
+    return peer->room == NULL ? take_handshake(floor, peer, in, len)
+                              : take_frame(floor, peer->room, in, len);
+}
+
+static bool keep_rest(struct peer *peer, const unsigned char *in, size_t len)
+{
+    free(peer->rest);
+    peer->rest = NULL;
+    peer->rest_len = len;
+    if (len == 0)
+        return true;
+    if (len > TEXT_MAX)
+        return false;
+    peer->rest = must(malloc(len));
+    memcpy(peer->rest, in, len);
+    return true;
+}
+
+static bool take_input(struct floor *floor, struct peer *peer, size_t len)
+{
+    size_t at = 0;
+    for (size_t taken; (taken = take_one(floor, peer, floor->input + at, len - at)) > 0;
+         at += taken)
+        if (taken > len - at)
+            return false;
+    return keep_rest(peer, floor->input + at, len - at);
+}
+
+static void drop(struct peer *peer)
+{
+    leave(peer);
+    close(peer->fd);
+    free(peer->rest);
+    free(peer);
 }
 
 static void on_readable(struct floor *floor, struct peer *peer)
 {
-    ssize_t got = recv(peer->fd, peer->input + peer->len, INPUT_BYTES - peer->len, 0);
+    if (peer->rest_len > 0)
+        memcpy(floor->input, peer->rest, peer->rest_len);
+    ssize_t got = recv(peer->fd, floor->input + peer->rest_len, TEXT_MAX, 0);
     if (got < 0 && errno == EAGAIN)
         return;
-    if (got > 0)
-        peer->len += (size_t)got;
-    if (got <= 0 || !take_input(floor, peer))
-        drop(floor, peer);
+    if (got <= 0 || !take_input(floor, peer, peer->rest_len + (size_t)got))
+        drop(peer);
 }
 
 static void on_connection(struct floor *floor)
 {
     int fd;
     while ((fd = accept4(floor->listener, NULL, NULL, SOCK_NONBLOCK)) >= 0) {
-        struct peer *peer = calloc(1, sizeof(*peer));
-        if (peer == NULL)
-            fail("calloc");
+        struct peer *peer = must(calloc(1, sizeof(*peer)));
         peer->fd = fd;
-        peer->slot = -1;
         (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
         struct epoll_event event = {.events = EPOLLIN, .data.ptr = peer};
         if (epoll_ctl(floor->epoll, EPOLL_CTL_ADD, fd, &event) != 0)
             fail("epoll_ctl");
     }
 }
+
+// ---- The program ----
 
 static void open_listener(struct floor *floor, unsigned port)
 {
@@ -209,27 +341,30 @@ static void raise_limit(void)
     }
 }
 
+static void turn(struct floor *floor)
+{
+    struct epoll_event events[EVENTS];
+    int count = epoll_wait(floor->epoll, events, EVENTS, -1);
+    for (int i = 0; i < count; i++) {
+        if (events[i].data.ptr == NULL)
+            on_connection(floor);
+        else
+            on_readable(floor, events[i].data.ptr);
+    }
+    send_batches(floor);
+}
+
 int main(int argc, char **argv)
 {
     static struct floor floor;
-    if (argc != 3) {
-        fprintf(stderr, "usage: bench_floor PORT ENTRY-BYTES\n");
+    if (argc != 3 || (strcmp(argv[2], "send") != 0 && strcmp(argv[2], "batch") != 0)) {
+        fprintf(stderr, "usage: bench_floor PORT send|batch\n");
         return 64;
     }
-    floor.entry_bytes = strtoul(argv[2], NULL, 10);
-    if (floor.entry_bytes < 64 || floor.entry_bytes > FRAME_MAX - 1)
-        return 64;
+    floor.batching = strcmp(argv[2], "batch") == 0;
     signal(SIGPIPE, SIG_IGN);
     raise_limit();
     open_listener(&floor, (unsigned)strtoul(argv[1], NULL, 10));
-    for (;;) {
-        struct epoll_event events[EVENTS];
-        int count = epoll_wait(floor.epoll, events, EVENTS, -1);
-        for (int i = 0; i < count; i++) {
-            if (events[i].data.ptr == NULL)
-                on_connection(&floor);
-            else
-                on_readable(&floor, events[i].data.ptr);
-        }
-    }
+    for (;;)
+        turn(&floor);
 }
