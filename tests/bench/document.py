@@ -7,7 +7,8 @@ import servers
 # (row, metric, head) of a column.
 ONE_NODE = (
     ("alone", "cpu", "1,000, one at a time"), ("burst", "cpu", "1,000, 16 in flight"), ("large", "cpu", "10,000, 16 in flight"),
-    ("rooms", "cpu", "100 rooms of 10"), ("fanin", "cpu_message", "fan-in, µs a message"),
+    ("rooms", "cpu", "100 rooms of 10"), ("fanin", "cpu_message", "fan-in: µs a message"),
+    ("fanin-burst", "cpu_message", "fan-in, 16 in flight"),
     ("paced", "p50", "10/s: p50 ms"), ("paced", "p99", "p99 ms"), ("busy", "share", "300/s: % of a core"),
     ("busy", "p99", "p99 ms"), ("idle", "rss", "bytes an idle connection"),
 )
@@ -188,7 +189,7 @@ def write(about, records):
     if about["quick"]:
         out += ["**These runs were shortened, to try the benchmark out. They compare nothing.**", ""]
     if table.measured(ONE_NODE):
-        out += ["## One node", "", "The first four are µs of server CPU a delivery.", "", *figures(table, ONE_NODE, {}),
+        out += ["## One node", "", "The first four are µs of server CPU a delivery, the next two µs of server CPU a message.", "", *figures(table, ONE_NODE, {}),
                 "How many times as much as chatnode:", "", *ratios(table, ONE_NODE, {})]
     if table.measured(TWO_NODES):
         out += ["## Two nodes and one Redis", "", "The first two are µs of CPU of the members' node a delivery.", "",

@@ -21,10 +21,11 @@ import rows
 import servers
 
 FOLDER = servers.ROOT / "build/bench"
-SERVER_CORE, LOAD_CORE = 0, 1
+CORES = sorted(os.sched_getaffinity(0))  # those that this process may use
+SERVER_CORE, LOAD_CORE = CORES[0], CORES[-1] if len(CORES) < 2 else CORES[1]
 NEAR_NS = 170  # a round trip below is one within a shared cache (about 80), above one across (about 370)
 REPEATS = 3  # of one row with one server at most, because of the cores
-PATIENCE = 5  # seconds without any progress until a run has failed
+PATIENCE = 5 * servers.harness.SLOW  # seconds without any progress until a run has failed
 QUICK_SECONDS = 1
 
 
@@ -65,8 +66,8 @@ class Records:
                 found.append({**json.loads(path.read_text()), "row": row, "server": server, "number": int(number)})
         return sorted(found, key=lambda record: (record["row"], record["server"], record["number"]))
 
-    def remove(self, row, server):
-        for path in self.folder.glob(f"{row}.{server}.*.json"):
+    def remove_all(self):
+        for path in self.folder.glob("*.json"):
             path.unlink()
 
 
@@ -142,6 +143,11 @@ class Grid:
             options["rooms"] = max(1, min(options["rooms"], options["clients"] // 10))
         return options
 
+    def seconds(self, row):
+        """How long one run takes, about: starting, connecting, warming up, measuring, the distance of the cores."""
+        options = self.options_of(row)
+        return (2 if row.cluster else 1) + options["clients"] / 4000 + options.get("warmup", 0) + options["seconds"]
+
     def arguments(self, row, server, nodes):
         """What the generator is told, for servers that run; the last node is the members'."""
         kind = servers.KINDS[server]
@@ -181,9 +187,9 @@ class Grid:
         try:
             with self.started(row, server) as nodes:
                 arguments = self.arguments(row, server, nodes)
-                result = generate(self.build, arguments, row.seconds())
+                result = generate(self.build, arguments, self.seconds(row))
         except AssertionError as why:
-            arguments, result = [], {"error": f"did not start: {str(why)[:300]}"}
+            arguments, result = [], {"error": str(why)[:300]}
         return {"at": datetime.datetime.fromtimestamp(began).isoformat(timespec="seconds"), "arguments": arguments,
                 "cores_ns": [before, distance_ns(self.build)], "result": result}
 
@@ -236,25 +242,28 @@ class Grid:
                            if (record["row"], record["server"]) == (row.name, server)]
                 self.keep(row, server, max(numbers, default=-1) + 1)
 
+    def set_about(self, versions, missing):
+        """What the document says of the runs; what is known already holds when they are continued."""
+        known = self.records.about() if self.given.resume else None
+        if known is None:
+            self.records.remove_all()
+            known = {**describe_machine(), "versions": {}, "runs": self.runs, "text_bytes": self.calibrate(),
+                     "content_bytes": rows.CONTENT_BYTES, "command": " ".join(["./run bench", *self.given.words]),
+                     "quick": bool(self.given.quick or self.given.clients or self.given.seconds)}
+        self.text_bytes = known["text_bytes"]
+        self.records.set_about({**known, "versions": {**known["versions"], **versions}, "missing": missing})
+
     def run(self, versions, missing):
         """Everything that is not kept yet."""
-        if not self.given.resume:
-            for row, server in self.cells():
-                self.records.remove(row.name, server)
-        about = self.records.about() if self.given.resume else None
-        self.text_bytes = about["text_bytes"] if about else self.calibrate()
-        self.records.set_about({**describe_machine(), "versions": versions, "missing": missing, "runs": self.runs,
-                                "quick": bool(self.given.quick or self.given.clients or self.given.seconds),
-                                "text_bytes": self.text_bytes, "content_bytes": rows.CONTENT_BYTES,
-                                "command": " ".join(["./run bench", *self.given.words])})
+        self.set_about(versions, missing)
         todo = self.todo()
         self.total = len(todo)
-        minutes = sum(min(row.seconds(), 1.5 + sum(self.options_of(row).get(key, 0) for key in ("seconds", "warmup")))
-                      if self.given.quick else row.seconds() for row, _, _ in todo) / 60
+        minutes = sum(self.seconds(row) for row, _, _ in todo) / 60
         say(f"{len(todo)} runs, about {minutes:.0f} minutes; results are kept in {self.records.folder}")
         for row, server, number in todo:
             self.keep(row, server, number)
-        self.repeat()
+        if not self.given.quick:
+            self.repeat()
 
 
 # ---- The machine ----
@@ -286,7 +295,7 @@ def run(given):
     names = choose(given.peers, servers.KINDS, "server")
     if "chatnode" not in names:
         names.append("chatnode")  # what all others are compared with
-    if (os.cpu_count() or 1) < 2:
+    if len(CORES) < 2:
         raise SystemExit("this takes two cores: one for the server, one for the load")
     versions, missing = servers.prepare(names, given.build)
     for name, why in missing.items():

@@ -5,7 +5,7 @@ import statistics
 
 MEMBERS = ("floor", "floor-batch", "chatnode", "bun", "nchan", "ws", "nats", "socketio")
 CLUSTERS = ("chatnode", "bun", "nchan", "socketio")
-CONTENT_BYTES = 32  # of a message at chatnode, which delivers it with position, room, sender and time
+CONTENT_BYTES = 40  # of a message at chatnode, which delivers it with position, room, sender and time
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,11 +19,6 @@ class Row:
     servers: tuple = MEMBERS
     cluster: bool = False  # publisher on node A, members on node B, one Redis
 
-    def seconds(self):
-        """How long one run takes, about: starting, connecting, warming up, measuring, the distance of the cores."""
-        connect = self.options["clients"] / 4000
-        return 1 + connect + self.options.get("warmup", 0) + self.options["seconds"] + (1 if self.cluster else 0)
-
 
 def load(clients, seconds, **others):
     return {"clients": clients, "seconds": seconds, "warmup": 0.5, **others}
@@ -33,15 +28,16 @@ ROWS = (
     Row("alone", "1,000 members, one message at a time", "fanout", load(1000, 3, in_flight=1)),
     Row("burst", "1,000 members, 16 in flight", "fanout", load(1000, 3, in_flight=16)),
     Row("large", "10,000 members, 16 in flight", "fanout", load(10000, 4, in_flight=16)),
-    Row("paced", "1,000 members, 10 messages a second", "fanout", load(1000, 5, rate=10)),
+    Row("paced", "1,000 members, 10 messages a second", "fanout", load(1000, 8, rate=10)),
     Row("busy", "1,000 members, 300 messages a second", "fanout", load(1000, 4, rate=300)),
     Row("rooms", "100 rooms of 10 members, each with one in flight", "rooms", load(1000, 3, rooms=100, in_flight=1)),
-    Row("fanin", "64 publishers, each alone in a room with 16 in flight", "fanin", load(64, 3, in_flight=16)),
+    Row("fanin", "64 publishers, each alone in a room with one in flight", "fanin", load(64, 3, in_flight=1)),
+    Row("fanin-burst", "64 publishers, each alone in a room with 16 in flight", "fanin", load(64, 3, in_flight=16)),
     Row("idle", "10,000 idle connections", "idle", {"clients": 10000, "seconds": 1}),
     Row("cluster-alone", "two nodes: 1,000 members, one message at a time", "fanout", load(1000, 3, in_flight=1),
         CLUSTERS, True),
     Row("cluster-burst", "two nodes: 1,000 members, 16 in flight", "fanout", load(1000, 3, in_flight=16), CLUSTERS, True),
-    Row("cluster-paced", "two nodes: 1,000 members, 10 messages a second", "fanout", load(1000, 5, rate=10),
+    Row("cluster-paced", "two nodes: 1,000 members, 10 messages a second", "fanout", load(1000, 8, rate=10),
         CLUSTERS, True),
 )
 BY_NAME = {row.name: row for row in ROWS}
@@ -120,7 +116,8 @@ GOALS = (
     Goal("CPU at 300 messages a second", "busy", "share", "bun", 0.6),
     Goal("p99 at 300 messages a second", "busy", "p99", "bun", 1.0),
     Goal("resident bytes of an idle connection", "idle", "rss", None, 4096),
-    Goal("fan-in, µs of CPU a message", "fanin", "cpu_message", None, 6),
+    Goal("fan-in with one in flight, µs of CPU a message", "fanin", "cpu_message", None, 6),
+    Goal("fan-in with 16 in flight, µs of CPU a message", "fanin-burst", "cpu_message", None, 6),
     Goal("two nodes: CPU a delivery, one message at a time", "cluster-alone", "cpu", "bun", 1.0),
     Goal("two nodes: CPU a delivery, 16 in flight", "cluster-burst", "cpu", "bun", 1.0),
     Goal("two nodes: p50 at 10 messages a second", "cluster-paced", "p50", "bun", 1.0),

@@ -23,7 +23,8 @@ def parse(words):
     group.add_argument("--quick", action="store_true", help="one short run of each: to try it out, not to compare")
     group.add_argument("--continue", action="store_true", dest="resume", help="only the runs that are not kept yet")
     group.add_argument("--document", action="store_true", help="measure nothing: make the document from the kept runs")
-    group.add_argument("--results", type=pathlib.Path, default=grid.FOLDER, help="where runs are kept (build/bench)")
+    group.add_argument("--results", type=pathlib.Path, default=None,
+                       help="where runs are kept (build/bench for the whole grid, else build/bench/part)")
     group.add_argument("--output", type=pathlib.Path, default=None,
                        help="the document (docs/benchmarks.md for the whole grid, else benchmarks.md with the runs)")
     scenarios.add_arguments(parser)
@@ -33,6 +34,7 @@ def parse(words):
     given.runs = given.runs or (1 if given.quick else 3)
     given.words += ["--runs", str(given.runs)] if given.runs != 3 else []
     whole = not (given.rows or given.peers or given.quick or given.clients or given.seconds)
+    given.results = given.results or (grid.FOLDER if whole else grid.FOLDER / "part")
     given.output = given.output or (servers.ROOT / "docs/benchmarks.md" if whole else given.results / "benchmarks.md")
     return given
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The grid of the bench: a tiny one is measured, and the document is made of kept runs as they are."""
 import json
+import os
 import pathlib
 import subprocess
 import sys
@@ -91,7 +92,8 @@ def test_names_are_checked():
 def run_bench(folder, *words):
     """What ./run bench says on stderr, after it has ended with 0."""
     argv = [sys.executable, ROOT / "tests/bench/run.py", "--build", BUILD, "--results", folder, *words]
-    child = subprocess.Popen([str(word) for word in argv], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    child = subprocess.Popen([str(word) for word in argv], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                             env={**os.environ, "CHATNODE_SLOW": str(SLOW)})
     try:
         out, err = child.communicate(timeout=120 * SLOW)
     finally:
@@ -102,11 +104,15 @@ def run_bench(folder, *words):
     return err
 
 
+needs_two_cores = pytest.mark.skipif(len(grid.CORES) < 2, reason="one core for the server, one for the load")
+
+
+@needs_two_cores
 def test_a_tiny_grid(tmp_path):
-    tiny = ("--quick", "--peers", "floor,floor-batch", "--rows", "burst,rooms,fanin,idle", "--clients", 20)
+    tiny = ("--quick", "--peers", "floor,floor-batch", "--rows", "burst,rooms,fanin,idle,cluster-alone", "--clients", 20)
     run_bench(tmp_path, *tiny)
     runs = {path.name: json.loads(path.read_text())["result"] for path in tmp_path.glob("*.*.0.json")}
-    assert len(runs) == 4 * 3
+    assert len(runs) == 4 * 3 + 1
     for name, result in runs.items():
         assert "error" not in result, (name, result)
         assert name.startswith("idle") or result["deliveries"] > 0
@@ -122,6 +128,7 @@ def test_a_tiny_grid(tmp_path):
     assert (tmp_path / "burst.floor.0.json").read_text() == kept and (tmp_path / "burst.chatnode.0.json").exists()
 
 
+@needs_two_cores
 def test_the_same_bytes_for_all(tmp_path):
     run_bench(tmp_path, "--quick", "--peers", "floor", "--rows", "alone", "--clients", 5)
     bytes_of = {server: json.loads((tmp_path / f"alone.{server}.0.json").read_text())["result"]["text_bytes"]
