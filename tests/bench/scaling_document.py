@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: MIT
+"""The tables of docs/scaling.md: of what was measured, and of what follows from it. The text around them is left alone."""
+import dataclasses
+import re
+
+import capacity
+import loads
+import scaling_figures
+from document import lines_of
+
+MARKER = re.compile(r"(<!-- begin: scaling (\w+) -->\n).*?(<!-- end: scaling \2 -->)", re.S)
+NONE = "-"
+SIZES = (10_000, 1_000_000, 20_000_000)
+KINDS = (capacity.Use("team chat", 0, 10, 20, 5), capacity.Use("live event", 0, 60, 200, 1))
+GIANT = 1_000_000
+GIANT_NODES = (20, 50, 100)
+FULL_NAMES = {"redis": "Redis' core", "redis network": "Redis' network", "main": "a node's main thread", "loops": "a node's loops",
+              "network": "a node's network", "connections": "connections a node"}
+
+
+def number(value, form=",.2f"):
+    return NONE if value is None else format(value, form)
+
+
+def quotient(value, other, form=".2f"):
+    return NONE if value is None or not other else format(value / other, form)
+
+
+def size(value):
+    """Bytes for people."""
+    for unit, power in (("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 10)):
+        if value >= 1 << power:
+            return f"{value / (1 << power):,.1f} {unit}"
+    return f"{value:,.0f} B"
+
+
+# ---- What was measured ----
+
+def members_lines(figures, window):
+    """One line for each size: node, floor, and each compared with itself at 1,000 members."""
+    floor = loads.FLOORS[window]
+    at = {server: {members: figures.delivery(f"members-{members}-{window}-{server}") for members in loads.SIZES}
+          for server in ("chatnode", floor)}
+    for members in loads.SIZES:
+        node, bare = at["chatnode"][members], at[floor][members]
+        yield [f"{members:,}", str(window), number(node, ".3f"), number(bare, ".3f"), quotient(node, bare),
+               quotient(node, at["chatnode"][1000]), quotient(bare, at[floor][1000])]
+
+
+def members_table(figures):
+    body = [line for window in loads.FLOORS for line in members_lines(figures, window)]
+    return lines_of(["members", "in flight", "chatnode, µs a delivery", "floor", "chatnode to floor",
+                     "chatnode to itself at 1,000", "floor to itself at 1,000"], body)
+
+
+def rooms_table(figures):
+    body = [[f"{rooms:,}", f"{5000 // rooms:,}", number(figures.delivery(f"rooms-{rooms}"), ".3f"),
+             number(figures.message(f"rooms-{rooms}")),
+             number(figures.median(f"rooms-{rooms}", "result.deliveries_per_second"), ",.0f")] for rooms in loads.ROOMS]
+    return lines_of(["rooms", "members of each", "µs a delivery", "µs a message", "deliveries/s"], body)
+
+
+def nodes_table(figures):
+    body = []
+    for count in loads.NODES:
+        names = [f"nodes-{kind}-{count}" for kind in loads.SPREADS]
+        cells = [[number(figures.message(name)), number(figures.redis(name))] for name in names[1:]]
+        body.append([str(count), number(figures.delivery(names[0]), ".3f"), number(figures.redis(names[0])), *sum(cells, [])])
+    return lines_of(["nodes", "room of 2,000: µs a delivery", "Redis, µs a message", "rooms of 10 on all nodes: µs a message",
+                     "Redis, µs a message", "rooms of 10 on one node each: µs a message", "Redis, µs a message"], body)
+
+
+def loops_table(figures):
+    body = [[str(loops), number(figures.delivery(f"loops-{loops}"), ".3f"),
+             number(figures.median(f"loops-{loops}", "result.server.cpu_share")),
+             number(figures.median(f"loops-{loops}", "result.deliveries_per_second"), ",.0f")] for loops in (1, 2)]
+    return lines_of(["loops", "µs a delivery", "cores used", "deliveries/s"], body)
+
+
+def machine_lines(about):
+    return [f"Measured {about['date']} with chatnode {about['chatnode']} and Redis {about['redis']}: {about['cpu']}, "
+            f"{about['cores']} cores, Linux {about['kernel']}; medians of {about['runs']}; "
+            f"{about['text_bytes']} bytes of text a delivery. `{about['command']}`.", ""]
+
+
+COSTS = (  # field, how it is called, its unit
+    ("delivery_us", "node: a delivery, one message a write", "µs"), ("batched_us", "node: a delivery, 16 messages a write", "µs"),
+    ("publish_us", "node: a publish, with its ack and its delivery to the sender", "µs"),
+    ("receive_us", "node: a message that comes from Redis, whatever the number of members", "µs"),
+    ("ping_us", "node: a ping and its answer", "µs"), ("redis_publish_us", "Redis: a publish with an id", "µs"),
+    ("redis_node_us", "Redis: a message to one node", "µs"), ("connection_bytes", "node: an idle connection", "bytes"),
+    ("redis_entry_bytes", "Redis: an entry of a log", "bytes"), ("redis_id_bytes", "Redis: an id, for `dedupe-ttl`", "bytes"),
+    ("redis_channel_bytes", "Redis: a channel that a node is subscribed to", "bytes"), ("text_bytes", "a delivery's text", "bytes"),
+)
+
+
+def costs_table(costs):
+    return lines_of(["what", "measured"], [[what, f"{getattr(costs, field):,.{2 if unit == 'µs' else 0}f} {unit}"]
+                                           for field, what, unit in COSTS])
+
+
+# ---- What follows ----
+
+def uses():
+    return [dataclasses.replace(kind, connections=connections) for connections in SIZES for kind in KINDS]
+
+
+def plan_cells(use, costs):
+    """The column of one use."""
+    plan = capacity.plan(use, costs)
+    shares = plan.shares
+    fullest = capacity.pressure(shares, capacity.Machine())[1]
+    return [f"{plan.messages:,.0f}", f"{plan.deliveries:,.0f}", f"{plan.clusters:,}", f"{plan.nodes:,}",
+            f"**{plan.clusters * plan.nodes:,}**", f"{plan.span:.1f}", *(f"{shares[name]:.0%}" for name in shares),
+            size(plan.node_bytes), size(plan.redis_bytes), f"{plan.return_s:,.1f} s", FULL_NAMES[fullest]]
+
+
+def plans_table(costs):
+    heads = ["messages/s", "deliveries/s", "clusters, one Redis each", "nodes of a cluster", "nodes in all", "nodes a message goes to",
+             "a node's main thread", "each of its 4 loops", "its network of 1 Gbit/s", "its 50,000 places", "Redis' core",
+             "Redis' network", "memory of a node, kernel included", "memory of a Redis", "all back after a cut", "nearest to its bound"]
+    columns = [plan_cells(use, costs) for use in uses()]
+    titles = [f"{use.connections:,}: {use.title}" for use in uses()]
+    return lines_of(["", *titles], [[head, *cells] for head, *cells in zip(heads, *columns)])
+
+
+def largest_table(costs):
+    body = []
+    for kind in KINDS:
+        most = capacity.largest_cluster(kind, costs)
+        use = dataclasses.replace(kind, connections=most)
+        body.append([kind.title, f"{most:,}", f"{capacity.nodes_for(use, costs, capacity.Machine()):,}", f"{use.messages:,.0f}"])
+    return lines_of(["use", "connections that one Redis can serve", "nodes", "messages/s"], body)
+
+
+def giant_table(costs):
+    body = []
+    for nodes in GIANT_NODES:
+        room = capacity.giant_room(GIANT, nodes, costs)
+        body.append([str(nodes), f"{GIANT // nodes:,}", f"{room.last_ms:,.0f} ms", f"{room.alone_per_second:,.1f}",
+                     f"{room.batched_per_second:,.0f}", f"{room.network_per_second:,.0f}", f"{room.redis_us:,.0f} µs"])
+    return lines_of(["nodes of 4 loops", "members a node", "the last member is written to after", "messages/s at half load, one a write",
+                     "the same, 16 a write", "messages/s at half of 1 Gbit/s", "Redis a message"], body)
+
+
+def tables(kept):
+    """The lines of each table by its marker's name; those calculated are absent until all costs were measured."""
+    figures = scaling_figures.Figures(kept["runs"])
+    found = {"machine": machine_lines(kept["about"]), "members": members_table(figures), "rooms": rooms_table(figures),
+             "nodes": nodes_table(figures), "loops": loops_table(figures)}
+    costs = scaling_figures.costs(figures)
+    if costs is None:
+        return found
+    return {**found, "costs": costs_table(costs), "plans": plans_table(costs), "largest": largest_table(costs),
+            "giant": giant_table(costs)}
+
+
+def fill(text, kept):
+    """The document with its tables made anew. A marker whose table could not be made keeps what is in it."""
+    made = tables(kept)
+
+    def replace(match):
+        begin, name, end = match.groups()
+        return begin + "\n" + "\n".join(made[name]) + "\n" + end if name in made else match[0]
+    missing = set(made) - {match[2] for match in MARKER.finditer(text)}
+    if missing:
+        raise SystemExit(f"the document has no place for {', '.join(sorted(missing))}")
+    return MARKER.sub(replace, text)
