@@ -15,6 +15,7 @@ HISTORY = 1000  # history-messages
 ID_S = 300  # dedupe-ttl
 BUSY_HOURS = 8  # of a day, at the rate of the busiest one: what history-ttl keeps
 ACCEPT_RATE = 5000  # accept-rate of a node
+REDIS_BYTES = 53  # around a text that Redis sends: the protocol's words and the channel's name
 WRITE_BYTES = 66  # of a write: headers of TCP with timestamps, IP and Ethernet
 FRAME_BYTES = 4  # header of a WebSocket frame of 126 bytes or more
 CLUSTERS_MAX = 100000
@@ -22,15 +23,23 @@ CLUSTERS_MAX = 100000
 
 @dataclasses.dataclass(frozen=True)
 class Costs:
-    """What was measured; microseconds of CPU and bytes."""
+    """What was measured; microseconds of CPU and bytes.
+
+    What counts for capacity is the cost when as many come as can. At a low pace fewer go together, so one costs more:
+    that is what "paced" is, and what one sees in a system that has nothing much to do.
+    """
 
     delivery_us: float  # to one member, one message a write
     batched_us: float  # the same with 16 messages a write
-    publish_us: float  # at the node that takes the message, its ack and its delivery to the sender included
+    publish_us: float  # at the node that takes the message, with its ack and its delivery to the sender
+    publish_paced_us: float  # without the delivery
     receive_us: float  # at each node with members, however many
+    receive_paced_us: float  # with a delivery to one member
     ping_us: float
     redis_publish_us: float
+    redis_publish_paced_us: float
     redis_node_us: float  # for each node with members
+    redis_node_paced_us: float
     connection_bytes: float
     redis_entry_bytes: float
     redis_id_bytes: float
@@ -68,7 +77,8 @@ class Machine:
     loops: int = 4  # threads with a core each, besides main's
     connections: int = 50000  # max-connections
     share: float = 0.5  # of each core, and of the network: the rest is for storms and uneven load
-    network_bytes: float = 125e6  # a second, each way: 1 Gbit/s
+    network_bytes: float = 125e6  # of a node, a second, each way: 1 Gbit/s
+    redis_network_bytes: float = 1.25e9  # 10 Gbit/s
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,6 +93,7 @@ class Plan:
     span: float  # to how many nodes a message goes, in the mean
     node_bytes: float
     redis_bytes: float  # of one cluster
+    round_ms: float  # of Redis over all its nodes, at most
     return_s: float  # until everybody is back when all connections were cut
 
 
@@ -106,8 +117,16 @@ def shares_of_node(use, nodes, costs, machine):
 def shares_of_redis(use, nodes, costs, machine):
     spread = span(nodes, use.members)
     cpu = use.messages * (costs.redis_publish_us + spread * costs.redis_node_us) / 1e6
-    sent = use.messages * spread * (costs.text_bytes + WRITE_BYTES)
-    return {"redis": cpu, "redis network": sent / machine.network_bytes}
+    sent = use.messages * spread * (costs.text_bytes + REDIS_BYTES + WRITE_BYTES)
+    return {"redis": cpu, "redis network": sent / machine.redis_network_bytes}
+
+
+def round_ms(use, nodes, costs, machine):
+    """Redis serves its nodes in rounds. What a call and a write cost by themselves it pays once a round for each node at
+    most; whatever else came meanwhile goes along. So this is how long a round gets, not a bound for the messages."""
+    alone = costs.redis_publish_paced_us - costs.redis_publish_us + costs.redis_node_paced_us - costs.redis_node_us
+    busy = shares_of_redis(use, nodes, costs, machine)["redis"]
+    return nodes * max(0.0, alone) / 1e3 / (1 - busy) if busy < 1 else math.inf
 
 
 def bound(name, machine):
@@ -153,7 +172,7 @@ def plan(use, costs, machine=Machine()):
         if pressure(of_redis, machine)[0] <= 1:
             return Plan(clusters, nodes, {**shares_of_node(part, nodes, costs, machine), **of_redis}, use.messages,
                         use.messages * use.members, span(nodes, use.members), node_bytes(part, nodes, costs),
-                        redis_bytes(part, nodes, costs), part.connections / nodes / ACCEPT_RATE)
+                        redis_bytes(part, nodes, costs), round_ms(part, nodes, costs, machine), part.connections / nodes / ACCEPT_RATE)
     raise ValueError(f"{use.title} is too much for {CLUSTERS_MAX} clusters")
 
 
@@ -185,4 +204,4 @@ def giant_room(members, nodes, costs, machine=Machine()):
     return GiantRoom(each * costs.delivery_us / 1e3, machine.share * 1e6 / (each * costs.delivery_us),
                      machine.share * 1e6 / (each * costs.batched_us),
                      machine.share * machine.network_bytes / (members / nodes * bytes_each),
-                     costs.redis_publish_us + nodes * costs.redis_node_us)
+                     costs.redis_publish_paced_us + nodes * costs.redis_node_paced_us)

@@ -7,9 +7,11 @@ import rows
 SIZES = (100, 1000, 3000, 10000, 18000)
 FLOORS = {1: "floor", 16: "floor-batch"}  # what a node is compared with, by messages in flight
 ROOMS = (1, 10, 100, 1000)
+WINDOWS = tuple(FLOORS)
 NODES = (1, 2, 3, 4, 5)
 SPREADS = ("large", "spread", "local")
 QUICK = {"clients": 60, "seconds": 0.5, "warmup": 0.2}
+PACE = 4000  # messages a second
 PING_MS = 1000
 
 
@@ -26,6 +28,7 @@ class Load:
     redis: bool = False
     loops: int = 1
     local: bool = False  # all members of a room are on one node
+    publish_first: bool = False  # all publishers are on the first node
     flags: dict = dataclasses.field(default_factory=dict)  # settings of the nodes
 
     def urls(self, urls):
@@ -40,11 +43,11 @@ class Load:
         return 1.2 + self.options["clients"] / 4000 + timed + (0.5 * self.nodes if self.redis else 0)
 
     def smaller(self):
-        """The same for trying it out: few clients, fewer the smaller the load is, and half a second."""
-        options = {**self.options, **{key: value for key, value in QUICK.items() if key in self.options}}
+        """The same for trying it out: few clients, half a second."""
+        options = {key: min(value, QUICK.get(key, value)) for key, value in self.options.items()}
         rooms = options.get("rooms", 1)
         if rooms > 1:
-            options["rooms"] = min(rooms, 6)
+            options["rooms"] = min(rooms, 12)
         return dataclasses.replace(self, options=options)
 
 
@@ -59,17 +62,19 @@ def of_members():
 
 
 def of_rooms():
-    """The same members in more and more rooms, about as many messages on their way."""
-    return [Load(f"rooms-{rooms}", "rooms", "rooms", timed(5000, rooms=rooms, in_flight=max(1, 16 // rooms)))
-            for rooms in ROOMS]
+    """The same members in more and more rooms."""
+    return [Load(f"rooms-{rooms}-{window}", "rooms", "rooms", timed(5000, rooms=rooms, in_flight=window))
+            for rooms in ROOMS for window in WINDOWS]
 
 
 def of_nodes():
-    """A large room over several nodes, small rooms over several nodes, and small rooms on one node each."""
-    large = [Load(f"nodes-large-{count}", "nodes", "fanout", timed(2000, in_flight=16), nodes=count, redis=True)
+    """A large room over several nodes, small rooms over several nodes, and small rooms on one node each. Publishers are
+    on the first, so that the last two differ only in how many nodes a message goes to."""
+    large = [Load(f"nodes-large-{count}", "nodes", "fanout", timed(2000, in_flight=16), nodes=count, redis=True,
+                  publish_first=True)
              for count in NODES]
-    small = [Load(f"nodes-{name}-{count}", "nodes", "rooms", timed(1000, rooms=100, in_flight=4), nodes=count, redis=True,
-                  local=name == "local") for name in ("spread", "local") for count in NODES]
+    small = [Load(f"nodes-{name}-{count}", "nodes", "rooms", timed(1000, rooms=100, in_flight=16), nodes=count, redis=True,
+                  local=name == "local", publish_first=True) for name in ("spread", "local") for count in NODES]
     return large + small
 
 
@@ -78,11 +83,13 @@ def of_loops():
 
 
 def of_costs():
-    """What the fan-out does not show: a publish, its place in Redis with and without an id, a ping, an idle connection."""
+    """What the fan-out does not show: messages at a pace that leaves time, to nodes with a member each; publishes as
+    many as go; a ping; an idle connection."""
     keep = {"history_messages": 1000000}
+    paced = [Load(f"costs-paced-{count}", "costs", "rooms", timed(12 * count, rooms=12, rate=PACE), nodes=count, redis=True)
+             for count in NODES]
     idle = {"clients": 10000, "seconds": 3}
-    return [Load("costs-acked", "costs", "fanin", timed(64, in_flight=16), redis=True, flags=keep),
-            Load("costs-plain", "costs", "rooms", timed(64, rooms=64, in_flight=16), redis=True, flags=keep),
+    return [*paced, Load("costs-acked", "costs", "fanin", timed(64, in_flight=16), redis=True, flags=keep),
             Load("costs-idle", "costs", "idle", idle, redis=True),
             Load("costs-pings", "costs", "idle", idle, redis=True, flags={"ping_interval": PING_MS})]
 

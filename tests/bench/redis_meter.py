@@ -3,6 +3,7 @@
 import threading
 
 INTERVAL_S = 0.1
+LOGS = 8
 
 
 def read_sample(info):
@@ -34,11 +35,20 @@ def subscriptions(samples):
     return {"channels": channels, "memory_bytes_per_channel": (most["memory_bytes"] - samples[0]["memory_bytes"]) / channels}
 
 
+def entry_bytes(redis):
+    """What an entry takes in a log, by Redis' own account of the longest of a few logs; None where there is no log."""
+    logs = [(redis.command("XLEN", name), name) for name in redis.command("KEYS", "*log")[:LOGS]]
+    if not logs:
+        return None
+    entries, name = max(logs)
+    return redis.command("MEMORY", "USAGE", name, "SAMPLES", 0) / entries
+
+
 class RedisMeter:
     """Takes samples of a Redis while it is entered."""
 
     def __init__(self, redis):
-        self.redis, self.samples, self.failure = redis, [], None
+        self.redis, self.samples, self.failure, self.entry = redis, [], None, None
         self.ended = threading.Event()
         self.thread = threading.Thread(target=self._watch)
 
@@ -53,6 +63,7 @@ class RedisMeter:
         if self.failure:
             raise self.failure
         self.samples.append(self._sample())
+        self.entry = entry_bytes(self.redis)
 
     def _sample(self):
         return read_sample(self.redis.info("everything"))
@@ -66,4 +77,5 @@ class RedisMeter:
 
     def result(self):
         """Both kinds of figures; each is None where the load did nothing of the kind."""
-        return {"publish": usage(self.samples), "subscription": subscriptions(self.samples)}
+        return {"publish": usage(self.samples), "subscription": subscriptions(self.samples),
+                "entry_bytes": self.entry}

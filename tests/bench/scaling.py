@@ -83,8 +83,11 @@ def arguments(load, running, text_bytes):
     words = [load.scenario, "--dialect", dialect, *grid.spell(load.options)]
     if load.scenario != "idle":
         words += ["--payload", str(payload)]
-    for url in load.urls([f"ws://127.0.0.1:{server.port}/ws" for server in running]):
+    urls = [f"ws://127.0.0.1:{server.port}/ws" for server in running]
+    for url in load.urls(urls):
         words += ["--url", url]
+    if load.publish_first:
+        words += ["--publish-url", urls[0]]
     for server in running:
         words += ["--pid", str(server.pid)]
     return words

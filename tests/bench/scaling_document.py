@@ -15,7 +15,7 @@ KINDS = (capacity.Use("team chat", 0, 10, 20, 5), capacity.Use("live event", 0, 
 GIANT = 1_000_000
 GIANT_NODES = (20, 50, 100)
 FULL_NAMES = {"redis": "Redis' core", "redis network": "Redis' network", "main": "a node's main thread", "loops": "a node's loops",
-              "network": "a node's network", "connections": "connections a node"}
+              "network": "a node's network"}
 
 
 def number(value, form=",.2f"):
@@ -54,10 +54,13 @@ def members_table(figures):
 
 
 def rooms_table(figures):
-    body = [[f"{rooms:,}", f"{5000 // rooms:,}", number(figures.delivery(f"rooms-{rooms}"), ".3f"),
-             number(figures.message(f"rooms-{rooms}")),
-             number(figures.median(f"rooms-{rooms}", "result.deliveries_per_second"), ",.0f")] for rooms in loads.ROOMS]
-    return lines_of(["rooms", "members of each", "µs a delivery", "µs a message", "deliveries/s"], body)
+    body = []
+    for window in loads.WINDOWS:
+        for rooms in loads.ROOMS:
+            name = f"rooms-{rooms}-{window}"
+            body.append([f"{rooms:,}", f"{5000 // rooms:,}", str(window), number(figures.delivery(name), ".3f"),
+                         number(figures.message(name)), number(figures.median(name, "result.deliveries_per_second"), ",.0f")])
+    return lines_of(["rooms", "members of each", "in flight in each", "µs a delivery", "µs a message", "deliveries/s"], body)
 
 
 def nodes_table(figures):
@@ -83,20 +86,29 @@ def machine_lines(about):
             f"{about['text_bytes']} bytes of text a delivery. `{about['command']}`.", ""]
 
 
-COSTS = (  # field, how it is called, its unit
-    ("delivery_us", "node: a delivery, one message a write", "µs"), ("batched_us", "node: a delivery, 16 messages a write", "µs"),
-    ("publish_us", "node: a publish, with its ack and its delivery to the sender", "µs"),
-    ("receive_us", "node: a message that comes from Redis, whatever the number of members", "µs"),
-    ("ping_us", "node: a ping and its answer", "µs"), ("redis_publish_us", "Redis: a publish with an id", "µs"),
-    ("redis_node_us", "Redis: a message to one node", "µs"), ("connection_bytes", "node: an idle connection", "bytes"),
-    ("redis_entry_bytes", "Redis: an entry of a log", "bytes"), ("redis_id_bytes", "Redis: an id, for `dedupe-ttl`", "bytes"),
-    ("redis_channel_bytes", "Redis: a channel that a node is subscribed to", "bytes"), ("text_bytes", "a delivery's text", "bytes"),
+COSTS = (  # how it is called, its unit; its field when as many come as can, and at a pace
+    ("node: a delivery, one message a write", "µs", "delivery_us", ""),
+    ("node: a delivery, 16 messages a write", "µs", "batched_us", ""),
+    ("node: a publish, with ack and delivery to the sender; paced: without", "µs", "publish_us", "publish_paced_us"),
+    ("node: a message that comes from Redis; paced: with a delivery", "µs", "receive_us", "receive_paced_us"),
+    ("Redis: a publish", "µs", "redis_publish_us", "redis_publish_paced_us"),
+    ("Redis: to each node with members", "µs", "redis_node_us", "redis_node_paced_us"),
+    ("node: a ping and its answer", "µs", "ping_us", ""),
+    ("node: an idle connection", "bytes", "connection_bytes", ""),
+    ("Redis: an entry of a log", "bytes", "redis_entry_bytes", ""),
+    ("Redis: an id, for `dedupe-ttl`", "bytes", "redis_id_bytes", ""),
+    ("Redis: a channel that a node is subscribed to", "bytes", "redis_channel_bytes", ""),
+    ("a delivery's text", "bytes", "text_bytes", ""),
 )
 
 
+def cost(costs, field, unit):
+    return f"{getattr(costs, field):,.{2 if unit == 'µs' else 0}f} {unit}" if field else NONE
+
+
 def costs_table(costs):
-    return lines_of(["what", "measured"], [[what, f"{getattr(costs, field):,.{2 if unit == 'µs' else 0}f} {unit}"]
-                                           for field, what, unit in COSTS])
+    body = [[what, cost(costs, full, unit), cost(costs, paced, unit)] for what, unit, full, paced in COSTS]
+    return lines_of(["what", "as many as go", f"{loads.PACE:,} messages a second"], body)
 
 
 # ---- What follows ----
@@ -109,16 +121,17 @@ def plan_cells(use, costs):
     """The column of one use."""
     plan = capacity.plan(use, costs)
     shares = plan.shares
-    fullest = capacity.pressure(shares, capacity.Machine())[1]
+    first = {name: shares[name] for name in shares if name != "connections"}
     return [f"{plan.messages:,.0f}", f"{plan.deliveries:,.0f}", f"{plan.clusters:,}", f"{plan.nodes:,}",
             f"**{plan.clusters * plan.nodes:,}**", f"{plan.span:.1f}", *(f"{shares[name]:.0%}" for name in shares),
-            size(plan.node_bytes), size(plan.redis_bytes), f"{plan.return_s:,.1f} s", FULL_NAMES[fullest]]
+            size(plan.node_bytes), size(plan.redis_bytes), f"{plan.round_ms:,.1f} ms", f"{plan.return_s:,.1f} s",
+            FULL_NAMES[capacity.pressure(first, capacity.Machine())[1]]]
 
 
 def plans_table(costs):
     heads = ["messages/s", "deliveries/s", "clusters, one Redis each", "nodes of a cluster", "nodes in all", "nodes a message goes to",
              "a node's main thread", "each of its 4 loops", "its network of 1 Gbit/s", "its 50,000 places", "Redis' core",
-             "Redis' network", "memory of a node, kernel included", "memory of a Redis", "all back after a cut", "nearest to its bound"]
+             "its network of 10 Gbit/s", "memory of a node, kernel included", "memory of a Redis", "a round of Redis, at most", "all back after a cut", "full first when more is said"]
     columns = [plan_cells(use, costs) for use in uses()]
     titles = [f"{use.connections:,}: {use.title}" for use in uses()]
     return lines_of(["", *titles], [[head, *cells] for head, *cells in zip(heads, *columns)])

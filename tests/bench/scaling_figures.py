@@ -15,9 +15,22 @@ def look_up(value, path):
 
 
 def fit(points):
-    """(value at 0, slope) of the least-squares line; needs two points of different x."""
+    """(value at 0, slope) of the least-squares line, neither below 0; None for both without two points."""
+    if len(points) < 2:
+        return None, None
     slope, intercept = statistics.linear_regression(*zip(*points))
-    return intercept, slope
+    return max(0.0, intercept), max(0.0, slope)
+
+
+def difference(value, other):
+    """How much more the first is; None where one is missing."""
+    return None if None in (value, other) else value - other
+
+
+def rate(points):
+    """The slope of the least-squares line through 0, not below 0; None without points."""
+    weight = sum(x * x for x, _ in points)
+    return max(0.0, sum(x * y for x, y in points) / weight) if weight else None
 
 
 class Figures:
@@ -45,9 +58,14 @@ class Figures:
     def redis(self, load, figure="cpu_us_per_publish"):
         return self.median(load, f"redis.publish.{figure}")
 
-    def points(self, prefix, of):
-        """(nodes, figure) of the loads over 1 to 5 nodes that were measured."""
-        found = [(count, of(f"nodes-{prefix}-{count}")) for count in loads.NODES]
+    def excess(self, of):
+        """(further nodes, how much dearer) of rooms on all nodes than of rooms on one node each, for each number of nodes."""
+        found = [(count - 1, difference(of(f"nodes-spread-{count}"), of(f"nodes-local-{count}"))) for count in loads.NODES[1:]]
+        return [(further, more) for further, more in found if more is not None]
+
+    def points(self, of):
+        """(nodes, figure) of paced messages to a member on each of 1 to 5 nodes, as far as that was measured."""
+        found = [(count, of(f"costs-paced-{count}")) for count in loads.NODES]
         return [(count, value) for count, value in found if value is not None]
 
 
@@ -60,27 +78,31 @@ def ping_us(figures):
     return max(0.0, shares[0] - shares[1]) * 1e6 / (clients * 1000 / loads.PING_MS)
 
 
-def slope(points):
-    """What one more node costs; None where fewer than two were measured."""
-    return max(0.0, fit(points)[1]) if len(points) > 1 else None
+def positive(value):
+    return None if value is None else max(0.0, value)
 
 
 def costs(figures):
     """The measured costs, or None while one of them was not measured."""
-    redis_node = slope(figures.points("spread", figures.redis))
-    acked, entry = (figures.redis(name, "memory_bytes_per_publish") for name in ("costs-acked", "costs-plain"))
-    redis_acked = figures.redis("costs-acked")
+    publish_paced, node_paced = fit(figures.points(figures.message))
+    redis_paced, redis_node_paced = fit(figures.points(figures.redis))
+    redis_node = rate(figures.excess(figures.redis))
+    entry = figures.median("costs-acked", "redis.entry_bytes")
     found = {
         "delivery_us": figures.delivery("members-1000-1-chatnode"),
         "batched_us": figures.delivery("members-1000-16-chatnode"),
         "publish_us": figures.message("costs-acked"),
-        "receive_us": slope(figures.points("spread", figures.message)),
+        "publish_paced_us": publish_paced,
+        "receive_us": rate(figures.excess(figures.message)),
+        "receive_paced_us": node_paced,
         "ping_us": ping_us(figures),
-        "redis_publish_us": None if None in (redis_acked, redis_node) else max(0.0, redis_acked - redis_node),
+        "redis_publish_us": positive(difference(figures.redis("costs-acked"), redis_node)),
+        "redis_publish_paced_us": redis_paced,
         "redis_node_us": redis_node,
+        "redis_node_paced_us": redis_node_paced,
         "connection_bytes": figures.median("costs-idle", "result.server.rss_bytes_per_connection"),
         "redis_entry_bytes": entry,
-        "redis_id_bytes": None if None in (acked, entry) else max(0.0, acked - entry),
+        "redis_id_bytes": positive(difference(figures.redis("costs-acked", "memory_bytes_per_publish"), entry)),
         "redis_channel_bytes": figures.median("costs-idle", "redis.subscription.memory_bytes_per_channel"),
         "text_bytes": figures.median("members-1000-1-chatnode", "result.text_bytes"),
     }
