@@ -29,7 +29,7 @@ class Costs:
     that is what "paced" is, and what one sees in a system that has nothing much to do.
     """
 
-    delivery_us: float  # to one member, one message a write
+    delivery_us: float  # to one of 10,000 members, one message a write
     batched_us: float  # the same with 16 messages a write
     publish_us: float  # at the node that takes the message, with its ack and its delivery to the sender
     publish_paced_us: float  # without the delivery
@@ -79,6 +79,7 @@ class Machine:
     share: float = 0.5  # of each core, and of the network: the rest is for storms and uneven load
     network_bytes: float = 125e6  # of a node, a second, each way: 1 Gbit/s
     redis_network_bytes: float = 1.25e9  # 10 Gbit/s
+    redis_memory_bytes: float = 64 * 2**30  # of which a copy for saving or for a replica may take half
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,7 +119,8 @@ def shares_of_redis(use, nodes, costs, machine):
     spread = span(nodes, use.members)
     cpu = use.messages * (costs.redis_publish_us + spread * costs.redis_node_us) / 1e6
     sent = use.messages * spread * (costs.text_bytes + REDIS_BYTES + WRITE_BYTES)
-    return {"redis": cpu, "redis network": sent / machine.redis_network_bytes}
+    return {"redis": cpu, "redis network": sent / machine.redis_network_bytes,
+            "redis memory": redis_bytes(use, nodes, costs) / machine.redis_memory_bytes}
 
 
 def round_ms(use, nodes, costs, machine):
@@ -127,6 +129,11 @@ def round_ms(use, nodes, costs, machine):
     alone = costs.redis_publish_paced_us - costs.redis_publish_us + costs.redis_node_paced_us - costs.redis_node_us
     busy = shares_of_redis(use, nodes, costs, machine)["redis"]
     return nodes * max(0.0, alone) / 1e3 / (1 - busy) if busy < 1 else math.inf
+
+
+def largest_pressure(use, costs, machine):
+    """(how full it is, name) of what is nearest to its bound at Redis, with the nodes that this use takes."""
+    return pressure(shares_of_redis(use, nodes_for(use, costs, machine), costs, machine), machine)
 
 
 def bound(name, machine):
@@ -182,8 +189,7 @@ def largest_cluster(use, costs, machine=Machine()):
     while low < high:
         middle = (low + high + 1) // 2
         some = dataclasses.replace(use, connections=middle)
-        redis = shares_of_redis(some, nodes_for(some, costs, machine), costs, machine)
-        low, high = (middle, high) if pressure(redis, machine)[0] <= 1 else (low, middle - 1)
+        low, high = (middle, high) if largest_pressure(some, costs, machine)[0] <= 1 else (low, middle - 1)
     return low
 
 

@@ -9,6 +9,7 @@ FLOORS = {1: "floor", 16: "floor-batch"}  # what a node is compared with, by mes
 ROOMS = (1, 10, 100, 1000)
 WINDOWS = tuple(FLOORS)
 NODES = (1, 2, 3, 4, 5)
+LOOPS = (1, 2)
 SPREADS = ("large", "spread", "local")
 QUICK = {"clients": 60, "seconds": 0.5, "warmup": 0.2}
 PACE = 4000  # messages a second
@@ -79,7 +80,8 @@ def of_nodes():
 
 
 def of_loops():
-    return [Load(f"loops-{loops}", "loops", "fanout", timed(4000, in_flight=16), loops=loops) for loops in (1, 2)]
+    return [Load(f"loops-{loops}-{window}", "loops", "fanout", timed(4000, in_flight=window), loops=loops)
+            for window in WINDOWS for loops in LOOPS]
 
 
 def of_costs():

@@ -12,6 +12,7 @@ import pathlib
 import signal
 import sys
 
+import capacity
 import grid
 import loads
 import redis_meter
@@ -93,6 +94,13 @@ def arguments(load, running, text_bytes):
     return words
 
 
+def messages_a_write(nodes, text_bytes):
+    """How many messages went to a member in one write, in the mean, over a whole run."""
+    metrics = [node.metrics() for node in nodes]
+    writes, written = (sum(found[f"chatnode_{name}_total"] for found in metrics) for name in ("writes", "written_bytes"))
+    return written / writes / (text_bytes + capacity.FRAME_BYTES) if writes and text_bytes else None
+
+
 def measure(load, build, text_bytes):
     """Starts the servers of a load, runs it, ends them; what came out of the generator and of Redis."""
     with contextlib.ExitStack() as stack:
@@ -104,7 +112,8 @@ def measure(load, build, text_bytes):
         running = start_servers(load, build, redis, stack)
         meter = stack.enter_context(redis_meter.RedisMeter(redis)) if redis else None
         result = grid.generate(build, arguments(load, running, text_bytes), load.seconds())
-    return {"result": result, "redis": meter.result() if meter else None}
+        batch = messages_a_write(running, result.get("text_bytes")) if load.server == "chatnode" else None
+    return {"result": result, "redis": meter.result() if meter else None, "messages_a_write": batch}
 
 
 class Walk:

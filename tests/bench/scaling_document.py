@@ -2,6 +2,7 @@
 """The tables of docs/scaling.md: of what was measured, and of what follows from it. The text around them is left alone."""
 import dataclasses
 import re
+import textwrap
 
 import capacity
 import loads
@@ -14,8 +15,8 @@ SIZES = (10_000, 1_000_000, 20_000_000)
 KINDS = (capacity.Use("team chat", 0, 10, 20, 5), capacity.Use("live event", 0, 60, 200, 1))
 GIANT = 1_000_000
 GIANT_NODES = (20, 50, 100)
-FULL_NAMES = {"redis": "Redis' core", "redis network": "Redis' network", "main": "a node's main thread", "loops": "a node's loops",
-              "network": "a node's network"}
+FULL_NAMES = {"redis": "Redis' core", "redis network": "Redis' network", "redis memory": "Redis' memory",
+              "main": "a node's main thread", "loops": "a node's loops", "network": "a node's network"}
 
 
 def number(value, form=",.2f"):
@@ -43,14 +44,26 @@ def members_lines(figures, window):
           for server in ("chatnode", floor)}
     for members in loads.SIZES:
         node, bare = at["chatnode"][members], at[floor][members]
+        batch = figures.median(f"members-{members}-{window}-chatnode", "messages_a_write")
         yield [f"{members:,}", str(window), number(node, ".3f"), number(bare, ".3f"), quotient(node, bare),
-               quotient(node, at["chatnode"][1000]), quotient(bare, at[floor][1000])]
+               quotient(node, at["chatnode"][1000]), quotient(bare, at[floor][1000]), number(batch, ".1f")]
+
+
+def flatness(figures, window):
+    """By how much the ratio to the floor changes from 1,000 members to the most."""
+    def ratio(members):
+        node, bare = (figures.delivery(f"members-{members}-{window}-{name}") for name in ("chatnode", loads.FLOORS[window]))
+        return node / bare if node and bare else None
+    few, many = ratio(1000), ratio(loads.SIZES[-1])
+    return f"{many / few - 1:+.0%}" if few and many else "not measured"
 
 
 def members_table(figures):
     body = [line for window in loads.FLOORS for line in members_lines(figures, window)]
     return lines_of(["members", "in flight", "chatnode, µs a delivery", "floor", "chatnode to floor",
-                     "chatnode to itself at 1,000", "floor to itself at 1,000"], body)
+                     "chatnode to itself at 1,000", "floor to itself at 1,000", "messages a write"], body) + [
+        f"The ratio to the floor, from 1,000 to {loads.SIZES[-1]:,} members: {flatness(figures, 1)} with one in flight, "
+        f"{flatness(figures, 16)} with 16.", ""]
 
 
 def rooms_table(figures):
@@ -59,8 +72,10 @@ def rooms_table(figures):
         for rooms in loads.ROOMS:
             name = f"rooms-{rooms}-{window}"
             body.append([f"{rooms:,}", f"{5000 // rooms:,}", str(window), number(figures.delivery(name), ".3f"),
-                         number(figures.message(name)), number(figures.median(name, "result.deliveries_per_second"), ",.0f")])
-    return lines_of(["rooms", "members of each", "in flight in each", "µs a delivery", "µs a message", "deliveries/s"], body)
+                         number(figures.message(name)), number(figures.median(name, "messages_a_write"), ".1f"),
+                         number(figures.median(name, "result.deliveries_per_second"), ",.0f")])
+    return lines_of(["rooms", "members of each", "in flight in each", "µs a delivery", "µs a message", "messages a write",
+                     "deliveries/s"], body)
 
 
 def nodes_table(figures):
@@ -74,21 +89,27 @@ def nodes_table(figures):
 
 
 def loops_table(figures):
-    body = [[str(loops), number(figures.delivery(f"loops-{loops}"), ".3f"),
-             number(figures.median(f"loops-{loops}", "result.server.cpu_share")),
-             number(figures.median(f"loops-{loops}", "result.deliveries_per_second"), ",.0f")] for loops in (1, 2)]
-    return lines_of(["loops", "µs a delivery", "cores used", "deliveries/s"], body)
+    body = []
+    for window in loads.WINDOWS:
+        for loops in loads.LOOPS:
+            name = f"loops-{loops}-{window}"
+            body.append([str(loops), str(window), number(figures.delivery(name), ".3f"),
+                         number(figures.median(name, "messages_a_write"), ".1f"),
+                         number(figures.median(name, "result.server.cpu_share")),
+                         number(figures.median(name, "result.deliveries_per_second"), ",.0f")])
+    return lines_of(["loops", "in flight", "µs a delivery", "messages a write", "cores used", "deliveries/s"], body)
 
 
 def machine_lines(about):
-    return [f"Measured {about['date']} with chatnode {about['chatnode']} and Redis {about['redis']}: {about['cpu']}, "
+    text = (f"Measured {about['date']} with chatnode {about['chatnode']} and Redis {about['redis']}: {about['cpu']}, "
             f"{about['cores']} cores, Linux {about['kernel']}; medians of {about['runs']}; "
-            f"{about['text_bytes']} bytes of text a delivery. `{about['command']}`.", ""]
+            f"{about['text_bytes']} bytes of text a delivery. `{about['command']}`.")
+    return [*textwrap.wrap(text, 120), ""]
 
 
 COSTS = (  # how it is called, its unit; its field when as many come as can, and at a pace
-    ("node: a delivery, one message a write", "µs", "delivery_us", ""),
-    ("node: a delivery, 16 messages a write", "µs", "batched_us", ""),
+    ("node: a delivery to one of 10,000, one message a write", "µs", "delivery_us", ""),
+    ("node: a delivery to one of 10,000, 16 in flight", "µs", "batched_us", ""),
     ("node: a publish, with ack and delivery to the sender; paced: without", "µs", "publish_us", "publish_paced_us"),
     ("node: a message that comes from Redis; paced: with a delivery", "µs", "receive_us", "receive_paced_us"),
     ("Redis: a publish", "µs", "redis_publish_us", "redis_publish_paced_us"),
@@ -131,7 +152,7 @@ def plan_cells(use, costs):
 def plans_table(costs):
     heads = ["messages/s", "deliveries/s", "clusters, one Redis each", "nodes of a cluster", "nodes in all", "nodes a message goes to",
              "a node's main thread", "each of its 4 loops", "its network of 1 Gbit/s", "its 50,000 places", "Redis' core",
-             "its network of 10 Gbit/s", "memory of a node, kernel included", "memory of a Redis", "a round of Redis, at most", "all back after a cut", "full first when more is said"]
+             "its network of 10 Gbit/s", "its memory of 64 GiB", "memory of a node, kernel included", "memory of a Redis", "a round of Redis, at most", "all back after a cut", "full first when more is said"]
     columns = [plan_cells(use, costs) for use in uses()]
     titles = [f"{use.connections:,}: {use.title}" for use in uses()]
     return lines_of(["", *titles], [[head, *cells] for head, *cells in zip(heads, *columns)])
@@ -142,8 +163,8 @@ def largest_table(costs):
     for kind in KINDS:
         most = capacity.largest_cluster(kind, costs)
         use = dataclasses.replace(kind, connections=most)
-        body.append([kind.title, f"{most:,}", f"{capacity.nodes_for(use, costs, capacity.Machine()):,}", f"{use.messages:,.0f}"])
-    return lines_of(["use", "connections that one Redis can serve", "nodes", "messages/s"], body)
+        body.append([kind.title, f"{most:,}", f"{capacity.nodes_for(use, costs, capacity.Machine()):,}", f"{use.messages:,.0f}", FULL_NAMES[capacity.largest_pressure(use, costs, capacity.Machine())[1]]])
+    return lines_of(["use", "connections that one Redis can serve", "nodes", "messages/s", "what ends there"], body)
 
 
 def giant_table(costs):

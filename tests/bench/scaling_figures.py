@@ -89,8 +89,8 @@ def costs(figures):
     redis_node = rate(figures.excess(figures.redis))
     entry = figures.median("costs-acked", "redis.entry_bytes")
     found = {
-        "delivery_us": figures.delivery("members-1000-1-chatnode"),
-        "batched_us": figures.delivery("members-1000-16-chatnode"),
+        "delivery_us": figures.delivery("members-10000-1-chatnode"),
+        "batched_us": figures.delivery("members-10000-16-chatnode"),
         "publish_us": figures.message("costs-acked"),
         "publish_paced_us": publish_paced,
         "receive_us": rate(figures.excess(figures.message)),
@@ -104,6 +104,6 @@ def costs(figures):
         "redis_entry_bytes": entry,
         "redis_id_bytes": positive(difference(figures.redis("costs-acked", "memory_bytes_per_publish"), entry)),
         "redis_channel_bytes": figures.median("costs-idle", "redis.subscription.memory_bytes_per_channel"),
-        "text_bytes": figures.median("members-1000-1-chatnode", "result.text_bytes"),
+        "text_bytes": figures.median("members-10000-1-chatnode", "result.text_bytes"),
     }
     return None if None in found.values() else capacity.Costs(**found)

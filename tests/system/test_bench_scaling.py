@@ -70,8 +70,16 @@ def test_one_more_cluster_where_one_redis_is_not_enough():
     most = capacity.largest_cluster(kind, COSTS)
     assert capacity.plan(dataclasses.replace(kind, connections=most), COSTS).clusters == 1
     assert capacity.plan(dataclasses.replace(kind, connections=most + 1), COSTS).clusters == 2
+    assert capacity.largest_pressure(dataclasses.replace(kind, connections=most), COSTS, MACHINE)[1] == "redis"
     plan = capacity.plan(dataclasses.replace(kind, connections=7 * most), COSTS)
     assert plan.shares["redis"] <= MACHINE.share and 2 < plan.clusters <= 7
+
+
+def test_where_logs_fill_the_memory_before_the_core_is_busy():
+    kind = use(0, 10, 20, 50)
+    most = dataclasses.replace(kind, connections=capacity.largest_cluster(kind, COSTS))
+    assert capacity.largest_pressure(most, COSTS, MACHINE)[1] == "redis memory"
+    assert capacity.redis_bytes(most, capacity.nodes_for(most, COSTS, MACHINE), COSTS) <= 32 * 2**30
 
 
 def test_a_plan_that_no_number_of_clusters_fulfils():
@@ -136,7 +144,7 @@ def test_tables_are_put_between_their_markers_and_nowhere_else():
     text = document_of("machine", "members", "rooms", "nodes", "loops", "plans")
     runs = [kept("members-1000-1-chatnode", 4.2), kept("members-1000-1-floor", 4.0)]
     once = scaling_document.fill(text, {"about": ABOUT, "runs": runs})
-    assert "| 1,000 | 1 | 4.200 | 4.000 | 1.05 | 1.00 | 1.00 |" in once
+    assert "| 1,000 | 1 | 4.200 | 4.000 | 1.05 | 1.00 | 1.00 | - |" in once
     assert "Before members." in once and once.count("After.") == 6
     assert once.count("old") == 1, "not all costs are known: this table stays"
     assert scaling_document.fill(once, {"about": ABOUT, "runs": runs}) == once
@@ -172,7 +180,7 @@ def run(*words):
 def test_a_tiny_run(tmp_path, monkeypatch):
     """Each kind of load against real nodes, a real Redis and the floor, and the page made of it; then what is missing only."""
     chosen = {"members-100-1-chatnode", "members-100-1-floor", "members-100-16-floor-batch", "rooms-10-16", "nodes-large-2",
-              "nodes-local-2", "loops-2", "costs-paced-2", "costs-acked", "costs-pings"}
+              "nodes-local-2", "loops-2-1", "costs-paced-2", "costs-acked", "costs-pings"}
     monkeypatch.setattr(loads, "ALL", tuple(load for load in loads.ALL if load.name in chosen))
     page, results = tmp_path / "scaling.md", tmp_path / "scaling.json"
     page.write_text((ROOT / "docs/scaling.md").read_text())
@@ -182,6 +190,7 @@ def test_a_tiny_run(tmp_path, monkeypatch):
     assert set(runs) == chosen
     assert all(run["result"]["complete"] for run in runs.values())
     assert runs["costs-acked"]["redis"]["publish"]["cpu_us_per_publish"] > 0 and runs["costs-acked"]["redis"]["entry_bytes"] > 0
+    assert 1 <= runs["rooms-10-16"]["messages_a_write"] <= 17 and runs["members-100-1-floor"]["messages_a_write"] is None
     assert runs["costs-pings"]["redis"]["subscription"]["channels"] > 0
     assert "| 100 | 1 | " in page.read_text()
     before = results.stat().st_mtime_ns
