@@ -1,5 +1,5 @@
 # Unit tests of floor 0.
-foreach(module check err log clock buf list hash ref thread mailbox reactor listener metrics)
+foreach(module check err log clock buf list hash heap ref thread mailbox reactor listener metrics)
     cn_unit_test(${module} cn_base)
 endforeach()
 

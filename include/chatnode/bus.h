@@ -76,13 +76,14 @@ struct cn_publish {
     uint64_t session;
     bool has_ack;  // somebody is told when it is stored
     int leg;       // which part of a directed message this is
-    void *context; // freed with free(3) together with the publish
+    void *context; // as large as cn_publish_new was told, or NULL; freed with the publish
     size_t body_len;
     char body[]; // the entry's body, see chatnode/codec.h
 };
 
-// A zeroed publish with a copy of `body`, or NULL without memory.
-CN_MUSTCHECK struct cn_publish *cn_publish_new(struct cn_str body);
+// A zeroed publish with a copy of `body` and a zeroed context, all one allocation; NULL without
+// memory.
+CN_MUSTCHECK struct cn_publish *cn_publish_new(struct cn_str body, size_t context_bytes);
 
 // Frees one that was never handed to the bus, with its context. Takes NULL.
 void cn_publish_free(struct cn_publish *publish);

@@ -36,7 +36,8 @@ enum {
     CN_CODEC_LIMIT_MAX = 200   // entries that one `history` may ask for
 };
 
-// A decoded request. The views point into memory that `cn_request_fini` frees.
+// A decoded request. The views point into the text it was decoded from, or into memory that
+// `cn_request_fini` frees.
 struct cn_request {
     enum cn_request_type type;
     struct cn_str id;      // absent when the client gave none

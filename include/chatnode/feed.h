@@ -26,23 +26,26 @@ enum cn_feed_state {
 };
 
 struct cn_feed {
-    struct cn_hash_node by_name; // in the loop's table
-    struct cn_link pending;      // in the loop's list while frames wait to be flushed
+    struct cn_hash_node by_name; // in the loop's table; its key is the channel's name
+    struct cn_link turn;         // in the loop's pending list while frames wait to be flushed, then
+                                 // in its warm list while the ring keeps them
     struct cn_link ahead;        // of struct cn_recovery: members that know more than the feed
     struct cn_link shelf;        // pages of the log, here or under way, that members share
     struct cn_link queue;        // of struct cn_recovery: members that wait to read the log
     unsigned reads;              // of the shelf's, under way
     enum cn_feed_state state;
-    struct cn_member **members; // dense, in no order
+    struct cn_member **members; // dense, in no order; `first` while there is only one
+    struct cn_member *first[1];
     uint32_t count;
     uint32_t cap;
     uint32_t cursor;   // the member at which the pass under way goes on
+    uint32_t warm_s;   // in the warm list: since when
     uint64_t flushed;  // every live member that keeps up has all frames before this ordinal
     uint64_t pass_end; // the pass under way brings them to here; `flushed` when there is none
     struct cn_ring ring;
     struct cn_pos flushed_pos; // the position that goes with `flushed`
     struct cn_pos tail;        // the newest position known
-    struct cn_channel_name name;
+    char name[];               // of by_name.key
 };
 
 enum cn_member_state {
@@ -57,9 +60,9 @@ struct cn_member {
     struct cn_session *session;
     uint64_t next;     // live: the ordinal that it gets next
     struct cn_pos pos; // of the last entry that it got; kept only while it is behind
-    enum cn_member_state state;
-    bool behind;    // counted as such
-    uint32_t index; // in feed->members
+    uint32_t index;    // in feed->members
+    uint8_t state;     // enum cn_member_state
+    bool behind;       // counted as such
     struct cn_feed *feed;
     // The rest.
     struct cn_recovery *recovery; // until it is live and its join is answered; else NULL
@@ -76,7 +79,13 @@ struct cn_feed_bounds {
 CN_MUSTCHECK struct cn_feed *cn_feed_new(const struct cn_channel_name *name,
                                          const struct cn_feed_bounds *bounds);
 
-// Frees it; it must have no members and be in no list. Takes NULL.
+// The name of the feed's channel.
+static inline struct cn_channel_name cn_feed_name(const struct cn_feed *feed)
+{
+    return cn_channel_name_of(feed->by_name.key);
+}
+
+// Frees it; it must have no members and be in no table. Takes NULL.
 void cn_feed_free(struct cn_feed *feed);
 
 // The feed follows the channel from `tail` on: OPENING becomes LIVE.

@@ -21,10 +21,18 @@ struct cn_letter {
     void (*read)(struct cn_letter *letter, struct cn_loop *loop);
 };
 
-// Sets how writers wake this loop; before the first letter. `wake` is called from any thread.
+// Sets how main wakes this loop for its letters: once at the end of main's turn. Before the first
+// letter.
 void cn_loop_set_wake(struct cn_loop *loop, void (*wake)(void *arg), void *arg);
 
-// Sends a letter; any thread. On CN_FULL and CN_CLOSED it stays the caller's.
+// Sets how the loop asks for a call of cn_loop_pass_on at the end of its turn, when all that was
+// ready has been served; without it that is called at once. Before the first session.
+void cn_loop_set_defer(struct cn_loop *loop, void (*defer)(void *arg), void *arg);
+
+// Wakes main if this loop has asked something of it since the last call.
+void cn_loop_pass_on(struct cn_loop *loop);
+
+// Sends a letter; main thread. On CN_FULL and CN_CLOSED it stays the caller's.
 CN_MUSTCHECK enum cn_err cn_loop_post(struct cn_loop *loop, struct cn_letter *letter);
 
 // As cn_loop_post, past the bound: for letters whose number is bounded elsewhere.

@@ -39,9 +39,19 @@ CN_MUSTCHECK enum cn_err cn_channel_name_make(enum cn_channel_kind kind, struct 
 // Reads a channel's name back, as it came from elsewhere. CN_INVALID if it is none.
 CN_MUSTCHECK enum cn_err cn_channel_name_parse(struct cn_str text, struct cn_channel_name *out);
 
-static inline enum cn_channel_kind cn_channel_name_kind(const struct cn_channel_name *name)
+// The name whose text is kept elsewhere, in as many bytes as it has; `text` came from such a
+// struct.
+struct cn_channel_name cn_channel_name_of(struct cn_str text);
+
+// Of a channel's name as text: whose channel it is, and the room's or user's own name.
+static inline enum cn_channel_kind cn_channel_text_kind(struct cn_str text)
 {
-    return name->text[0] == 'u' ? CN_CHANNEL_INBOX : CN_CHANNEL_ROOM;
+    return text.ptr[0] == 'u' ? CN_CHANNEL_INBOX : CN_CHANNEL_ROOM;
+}
+
+static inline struct cn_str cn_channel_text_bare(struct cn_str text)
+{
+    return (struct cn_str){text.ptr + 2, text.len - 2};
 }
 
 static inline struct cn_str cn_channel_name_str(const struct cn_channel_name *name)
@@ -49,10 +59,14 @@ static inline struct cn_str cn_channel_name_str(const struct cn_channel_name *na
     return (struct cn_str){name->text, name->len};
 }
 
-// The room's or user's own name.
+static inline enum cn_channel_kind cn_channel_name_kind(const struct cn_channel_name *name)
+{
+    return cn_channel_text_kind(cn_channel_name_str(name));
+}
+
 static inline struct cn_str cn_channel_name_bare(const struct cn_channel_name *name)
 {
-    return (struct cn_str){name->text + 2, (size_t)name->len - 2};
+    return cn_channel_text_bare(cn_channel_name_str(name));
 }
 
 #endif

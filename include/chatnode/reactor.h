@@ -28,6 +28,10 @@ CN_MUSTCHECK enum cn_err cn_reactor_new(struct cn_reactor **out, void (*on_wake)
 // Frees it; every timer, io, signal and listener of it must be freed before. Takes NULL.
 void cn_reactor_free(struct cn_reactor *reactor);
 
+// `after(arg)` runs at the end of each turn, when all that was ready has been served, and once
+// before the first turn: the place for what is done once for all of them.
+void cn_reactor_set_after(struct cn_reactor *reactor, void (*after)(void *arg), void *arg);
+
 // Runs until cn_reactor_stop.
 void cn_reactor_run(struct cn_reactor *reactor);
 

@@ -20,11 +20,11 @@ struct cn_registry;
 // One session's entry, embedded in the session. Constant while it is in, but for the links, which
 // the shards' locks guard.
 struct cn_registration {
-    uint64_t id;                // of the session, unique on this node for its whole life
-    unsigned loop;              // the owner
-    char user[CN_NAME_MAX + 1]; // with a NUL
-    struct cn_hash_node by_id;  // guarded by the id's shard
-    struct cn_link of_user;     // guarded by the user's shard
+    uint64_t id;               // of the session, unique on this node for its whole life
+    const char *user;          // the name; the registry's, one for all sessions of the user
+    unsigned loop;             // the owner
+    struct cn_hash_node by_id; // guarded by the id's shard
+    struct cn_link of_user;    // guarded by the user's shard
 };
 
 // An empty registry, or NULL without memory.
@@ -33,12 +33,12 @@ CN_MUSTCHECK struct cn_registry *cn_registry_new(void);
 // Frees it; it must be empty. Takes NULL.
 void cn_registry_free(struct cn_registry *registry);
 
-// Puts an entry in: `loop` and `user` are set, the id is given out here. The entry must stay in
-// place until removed. CN_NOMEM.
-CN_MUSTCHECK enum cn_err cn_registry_add(struct cn_registry *registry,
+// Puts an entry in: `loop` is set, id and user are given out here. `user` is a valid name. The
+// entry must stay in place until removed. CN_NOMEM.
+CN_MUSTCHECK enum cn_err cn_registry_add(struct cn_registry *registry, struct cn_str user,
                                          struct cn_registration *entry);
 
-// Takes an entry out that is in. O(1).
+// Takes an entry out that is in; it has no user then. O(1).
 void cn_registry_remove(struct cn_registry *registry, struct cn_registration *entry);
 
 // The loop that owns the session. CN_NOTFOUND when it has ended. Any thread.

@@ -16,15 +16,17 @@
 
 // Holds frames [first, next). Every entry after `floor` is among them, without a hole.
 struct cn_ring {
-    struct cn_frame **slots; // a power of two of them; NULL while it never held a frame
-    size_t slot_count;
+    struct cn_frame **slots; // NULL while it never held a frame
+    uint32_t slot_count;     // a power of two
+    uint32_t max_frames;     // the same
     uint64_t first;
     uint64_t next;
     size_t bytes;
-    size_t max_frames; // a power of two
     size_t max_bytes;
     struct cn_pos floor; // the entry before the first one held: the channel's position when empty
 };
+
+enum { CN_RING_FRAMES_MAX = 1 << 30 };
 
 // An empty ring that allocates nothing yet. `max_frames` is rounded up to a power of two.
 void cn_ring_init(struct cn_ring *ring, size_t max_frames, size_t max_bytes, struct cn_pos floor);

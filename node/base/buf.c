@@ -21,6 +21,24 @@ enum cn_err cn_str_copy(struct cn_str text, char *out, size_t size)
     return CN_OK;
 }
 
+size_t cn_digits_format(uint64_t value, char out[CN_DIGITS_MAX])
+{
+    static const char pairs[] = "00010203040506070809101112131415161718192021222324"
+                                "25262728293031323334353637383940414243444546474849"
+                                "50515253545556575859606162636465666768697071727374"
+                                "75767778798081828384858687888990919293949596979899";
+    char digits[CN_DIGITS_MAX]; // filled from its end, two at a time
+    size_t at = CN_DIGITS_MAX;
+    for (; value >= 10; value /= 100) {
+        at -= 2;
+        memcpy(digits + at, pairs + 2 * (value % 100), 2);
+    }
+    if (value > 0 || at == CN_DIGITS_MAX)
+        digits[--at] = (char)('0' + value);
+    memcpy(out, digits + at, CN_DIGITS_MAX - at);
+    return CN_DIGITS_MAX - at;
+}
+
 void cn_buf_init(struct cn_buf *buf, size_t max_bytes)
 {
     *buf = (struct cn_buf){.max_bytes = max_bytes};
@@ -57,7 +75,7 @@ static enum cn_err make_room(struct cn_buf *buf, size_t len)
     return CN_OK;
 }
 
-enum cn_err cn_buf_append(struct cn_buf *buf, const void *bytes, size_t len)
+enum cn_err cn_buf_append_growing(struct cn_buf *buf, const void *bytes, size_t len)
 {
     if (len == 0)
         return CN_OK;
@@ -67,11 +85,6 @@ enum cn_err cn_buf_append(struct cn_buf *buf, const void *bytes, size_t len)
     memcpy(buf->data + buf->len, bytes, len);
     buf->len += len;
     return CN_OK;
-}
-
-enum cn_err cn_buf_append_str(struct cn_buf *buf, struct cn_str text)
-{
-    return cn_buf_append(buf, text.ptr, text.len);
 }
 
 // vsnprintf into the room there is; the length it would take, or -1.

@@ -35,7 +35,7 @@ static uint64_t rotate(uint64_t value, int bits)
 }
 
 // SipRound of "SipHash: a fast short-input PRF" (Aumasson, Bernstein 2012), section 2.
-static void sip_round(uint64_t v[4])
+static inline void sip_round(uint64_t v[4])
 {
     v[0] += v[1];
     v[1] = rotate(v[1], 13) ^ v[0];
@@ -49,20 +49,19 @@ static void sip_round(uint64_t v[4])
     v[2] = rotate(v[2], 32);
 }
 
-static void sip_word(uint64_t v[4], uint64_t word)
+static inline void sip_word(uint64_t v[4], uint64_t word)
 {
     v[3] ^= word;
     sip_round(v);
     v[0] ^= word;
 }
 
-// The next up to eight bytes, least significant first.
-static uint64_t load_word(const unsigned char *bytes, size_t len)
+// The next `len` bytes, at most eight, least significant first.
+static inline uint64_t load_word(const unsigned char *bytes, size_t len)
 {
     uint64_t word = 0;
-    for (size_t i = 0; i < len; i++)
-        word |= (uint64_t)bytes[i] << (8 * i);
-    return word;
+    memcpy(&word, bytes, len);
+    return __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__ ? word : __builtin_bswap64(word);
 }
 
 uint64_t cn_hash_of(struct cn_str key)

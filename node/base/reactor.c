@@ -22,6 +22,8 @@ struct cn_reactor {
     bool stopping;
     void (*on_wake)(void *arg);
     void *arg;
+    void (*after)(void *arg);
+    void *after_arg;
 };
 
 struct cn_timer {
@@ -77,6 +79,11 @@ static void on_wake_readable(evutil_socket_t fd, short what, void *arg)
     reactor->on_wake(reactor->arg);
 }
 
+static void nothing_after(void *arg)
+{
+    (void)arg;
+}
+
 static void on_guard(evutil_socket_t fd, short what, void *arg)
 {
     (void)fd;
@@ -124,6 +131,7 @@ enum cn_err cn_reactor_new(struct cn_reactor **out, void (*on_wake)(void *arg), 
     event_set_log_callback(on_library_log);
     reactor->on_wake = on_wake;
     reactor->arg = arg;
+    reactor->after = nothing_after;
     enum cn_err err = open_reactor(reactor);
     if (err != CN_OK) {
         int saved_errno = errno;
@@ -149,12 +157,24 @@ void cn_reactor_free(struct cn_reactor *reactor)
     free(reactor);
 }
 
+void cn_reactor_set_after(struct cn_reactor *reactor, void (*after)(void *arg), void *arg)
+{
+    reactor->after = after ? after : nothing_after;
+    reactor->after_arg = arg;
+}
+
+static void turn(struct cn_reactor *reactor, int flags)
+{
+    int rc = event_base_loop(reactor->base, flags);
+    CN_ASSERT(rc == 0);
+    reactor->after(reactor->after_arg);
+}
+
 void cn_reactor_run(struct cn_reactor *reactor)
 {
-    while (!reactor->stopping) {
-        int rc = event_base_loop(reactor->base, EVLOOP_ONCE);
-        CN_ASSERT(rc == 0);
-    }
+    reactor->after(reactor->after_arg);
+    while (!reactor->stopping)
+        turn(reactor, EVLOOP_ONCE);
     reactor->stopping = false;
 }
 
@@ -162,8 +182,7 @@ void cn_reactor_turn(struct cn_reactor *reactor, int max_wait_ms)
 {
     struct timeval after = timeval_of_ms(max_wait_ms);
     add_event(&reactor->guard, &after);
-    int rc = event_base_loop(reactor->base, max_wait_ms > 0 ? EVLOOP_ONCE : EVLOOP_NONBLOCK);
-    CN_ASSERT(rc == 0);
+    turn(reactor, max_wait_ms > 0 ? EVLOOP_ONCE : EVLOOP_NONBLOCK);
     (void)event_del(&reactor->guard);
 }
 

@@ -2,6 +2,7 @@
 // The generic part of a bus: pending requests, their deadlines and bound, the one answer to each.
 #include "chatnode/bus.h"
 
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -22,12 +23,21 @@ const char *cn_bus_cause_word(enum cn_bus_cause cause)
     return words[cause];
 }
 
-struct cn_publish *cn_publish_new(struct cn_str body)
+// Where the context begins: behind the body, aligned for everything.
+static size_t context_offset(size_t body_len)
 {
-    struct cn_publish *publish = calloc(1, sizeof(*publish) + body.len);
+    const size_t align = _Alignof(max_align_t);
+    return (sizeof(struct cn_publish) + body_len + align - 1) / align * align;
+}
+
+struct cn_publish *cn_publish_new(struct cn_str body, size_t context_bytes)
+{
+    size_t offset = context_offset(body.len);
+    struct cn_publish *publish = calloc(1, offset + context_bytes);
     if (publish == NULL)
         return NULL;
     cn_list_init(&publish->link);
+    publish->context = context_bytes ? (char *)publish + offset : NULL;
     publish->body_len = body.len;
     if (body.len > 0)
         memcpy(publish->body, body.ptr, body.len);
@@ -36,9 +46,6 @@ struct cn_publish *cn_publish_new(struct cn_str body)
 
 void cn_publish_free(struct cn_publish *publish)
 {
-    if (publish == NULL)
-        return;
-    free(publish->context);
     free(publish);
 }
 

@@ -15,14 +15,14 @@
 #define TIDY_MS  1000
 
 struct channel {
-    struct cn_hash_node node;
+    struct cn_hash_node node; // its key is the name
     struct cn_link link; // in memory_bus.idle by the time of its last entry, while it has entries
-    struct cn_channel_name name;
-    bool subscribed;
-    bool opened; // on_open was told
     int64_t last_ms;
     struct cn_pos last; // of the newest entry, also after the log expired
     struct cn_memory_log log;
+    bool subscribed;
+    bool opened; // on_open was told
+    char name[]; // of node.key
 };
 
 // An id that was stored.
@@ -65,11 +65,11 @@ static struct channel *find_or_make(struct memory_bus *memory, const struct cn_c
     struct channel *channel = find(memory, name);
     if (channel)
         return channel;
-    channel = calloc(1, sizeof(*channel));
+    channel = calloc(1, sizeof(*channel) + name->len);
     if (channel == NULL)
         return NULL;
-    channel->name = *name;
-    channel->node.key = cn_channel_name_str(&channel->name);
+    memcpy(channel->name, name->text, name->len);
+    channel->node.key = (struct cn_str){channel->name, name->len};
     cn_list_init(&channel->link);
     if (cn_hash_insert(&memory->channels, &channel->node) != CN_OK) {
         free(channel);
@@ -139,102 +139,115 @@ static size_t format_key(const struct cn_publish *publish,
     return at + id;
 }
 
-static const struct seen *find_seen(struct memory_bus *memory, const struct cn_publish *publish)
-{
-    char key[CN_CHANNEL_NAME_MAX + 2 * CN_NAME_MAX + 3];
-    struct cn_str text = {key, format_key(publish, key)};
-    struct cn_hash_node *node = cn_hash_find(&memory->seen, text);
-    return node ? CN_CONTAINER(node, struct seen, node) : NULL;
-}
-
-static struct seen *remember(struct memory_bus *memory, const struct cn_publish *publish)
+// Remembers the publish's id, in *out. CN_EXISTS: it was known, *out is what is known; CN_NOMEM.
+static enum cn_err remember(struct memory_bus *memory, const struct cn_publish *publish,
+                            struct seen **out)
 {
     char key[CN_CHANNEL_NAME_MAX + 2 * CN_NAME_MAX + 3];
     size_t len = format_key(publish, key);
-    struct seen *seen = calloc(1, sizeof(*seen) + len);
+    struct seen *seen = malloc(sizeof(*seen) + len);
     if (seen == NULL)
-        return NULL;
+        return CN_NOMEM;
+    *seen = (struct seen){.node.key = {seen->key, len}};
     memcpy(seen->key, key, len);
-    seen->node.key = (struct cn_str){seen->key, len};
-    cn_list_init(&seen->link);
-    if (cn_hash_insert(&memory->seen, &seen->node) != CN_OK) {
-        free(seen);
-        return NULL;
+    enum cn_err err = cn_hash_insert(&memory->seen, &seen->node);
+    if (err == CN_OK) {
+        cn_list_push_back(&memory->ids, &seen->link);
+        *out = seen;
+        return CN_OK;
     }
-    cn_list_push_back(&memory->ids, &seen->link);
-    return seen;
+    free(seen);
+    if (err == CN_EXISTS)
+        *out =
+            CN_CONTAINER(cn_hash_find(&memory->seen, (struct cn_str){key, len}), struct seen, node);
+    return err;
 }
 
 // ---- Publishing ----
 
+// When a publish is served: the clocks are read once for it.
+struct moment {
+    int64_t ms;
+    int64_t wall_ms;
+};
+
 // The next position of the channel: within its generation, or the first of a new one.
-static struct cn_pos next_pos(const struct memory_bus *memory, const struct channel *channel)
+static struct cn_pos next_pos(const struct memory_bus *memory, const struct channel *channel,
+                              const struct moment *now)
 {
     if (channel->log.count > 0)
         return (struct cn_pos){channel->last.gen, channel->last.seq + 1};
-    uint64_t now = (uint64_t)cn_clock_wall_ms() * 1000;
-    return (struct cn_pos){now > memory->last_gen ? now : memory->last_gen + 1, 0};
+    uint64_t gen = (uint64_t)now->wall_ms * 1000;
+    return (struct cn_pos){gen > memory->last_gen ? gen : memory->last_gen + 1, 0};
 }
 
-static void note_append(struct memory_bus *memory, struct channel *channel, struct cn_pos pos)
+static void note_append(struct memory_bus *memory, struct channel *channel, struct cn_pos pos,
+                        const struct moment *now)
 {
     channel->last = pos;
     if (pos.gen > memory->last_gen)
         memory->last_gen = pos.gen;
-    channel->last_ms = cn_clock_ms();
+    channel->last_ms = now->ms;
     cn_list_remove(&channel->link);
     cn_list_push_back(&memory->idle, &channel->link);
 }
 
 static enum cn_err append(struct memory_bus *memory, struct channel *channel,
-                          const struct cn_publish *publish, struct seen *seen,
+                          const struct cn_publish *publish, const struct moment *now,
                           struct cn_entry *entry)
 {
-    struct cn_pos pos = next_pos(memory, channel);
-    int64_t ts_ms = cn_clock_wall_ms();
+    struct cn_pos pos = next_pos(memory, channel, now);
     struct cn_str body = {publish->body, publish->body_len};
-    enum cn_err err = cn_memory_log_append(&channel->log, pos, ts_ms, body,
+    enum cn_err err = cn_memory_log_append(&channel->log, pos, now->wall_ms, body,
                                            memory->base.options.history_messages, entry);
-    if (err != CN_OK)
-        return err;
-    note_append(memory, channel, pos);
-    seen->pos = pos;
-    seen->ts_ms = ts_ms;
-    seen->expires_ms = cn_clock_ms() + memory->base.options.dedupe_ttl_s * 1000;
-    return CN_OK;
+    if (err == CN_OK)
+        note_append(memory, channel, pos, now);
+    return err;
 }
 
-// Stores the publish as a new entry and tells the subscriber.
-static struct cn_published store(struct memory_bus *memory, const struct cn_publish *publish)
+// Stores the publish as a new entry, notes that under its id, and tells the subscriber.
+static enum cn_err store(struct memory_bus *memory, const struct cn_publish *publish,
+                         const struct moment *now, struct seen *seen)
 {
     struct channel *channel = find_or_make(memory, &publish->channel);
     if (channel == NULL)
-        return (struct cn_published){.err = CN_NOMEM};
-    struct seen *seen = remember(memory, publish);
+        return CN_NOMEM;
     struct cn_entry entry;
-    if (seen == NULL || append(memory, channel, publish, seen, &entry) != CN_OK) {
-        if (seen)
-            free_seen(memory, seen);
+    if (append(memory, channel, publish, now, &entry) != CN_OK) {
         drop_if_unused(memory, channel);
-        return (struct cn_published){.err = CN_NOMEM};
+        return CN_NOMEM;
     }
-    struct cn_published result = {.err = CN_OK, .pos = seen->pos, .ts_ms = seen->ts_ms};
+    seen->pos = entry.pos;
+    seen->ts_ms = now->wall_ms;
+    seen->expires_ms = now->ms + memory->base.options.dedupe_ttl_s * 1000;
     struct cn_bus *bus = &memory->base;
     if (channel->subscribed)
-        bus->events.on_entry(bus->events.arg, &channel->name, entry.pos, entry.text);
-    return result;
+        bus->events.on_entry(bus->events.arg, &publish->channel, entry.pos, entry.text);
+    return CN_OK;
+}
+
+static struct cn_published store_once(struct memory_bus *memory, const struct cn_publish *publish,
+                                      const struct moment *now)
+{
+    struct seen *seen = NULL;
+    enum cn_err err = remember(memory, publish, &seen);
+    bool known = err == CN_EXISTS;
+    if (err == CN_OK) {
+        err = store(memory, publish, now, seen);
+        if (err != CN_OK)
+            free_seen(memory, seen);
+    }
+    if (err != CN_OK && !known)
+        return (struct cn_published){.err = CN_NOMEM};
+    return (struct cn_published){.pos = seen->pos, .ts_ms = seen->ts_ms, .dup = known};
 }
 
 static void serve_publish(struct memory_bus *memory, struct cn_publish *publish)
 {
-    expire_ids(memory, cn_clock_ms());
-    expire_logs(memory, cn_clock_ms());
-    const struct seen *seen = find_seen(memory, publish);
-    struct cn_published result;
-    if (seen)
-        result = (struct cn_published){.pos = seen->pos, .ts_ms = seen->ts_ms, .dup = true};
-    else
-        result = store(memory, publish);
+    const struct moment now = {.ms = cn_clock_ms(), .wall_ms = cn_clock_wall_ms()};
+    expire_ids(memory, now.ms);
+    expire_logs(memory, now.ms);
+    const struct cn_published result = store_once(memory, publish, &now);
     cn_bus_published(&memory->base, publish, &result);
 }
 
@@ -282,7 +295,8 @@ static void read_log(struct cn_bus *bus, struct cn_read *read)
 static void open_channel(struct cn_bus *bus, struct channel *channel)
 {
     channel->opened = true;
-    bus->events.on_open(bus->events.arg, &channel->name, cn_memory_log_tail(&channel->log));
+    const struct cn_channel_name name = cn_channel_name_of(channel->node.key);
+    bus->events.on_open(bus->events.arg, &name, cn_memory_log_tail(&channel->log));
 }
 
 static void subscribe(struct cn_bus *bus, const struct cn_channel_name *name)

@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: MIT
 // One channel's log in memory: a ring of entries with their finished texts.
-#include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -53,18 +51,33 @@ static enum cn_err make_room(struct cn_memory_log *log)
     return CN_OK;
 }
 
+static char *put(char *at, struct cn_str text)
+{
+    memcpy(at, text.ptr, text.len);
+    return at + text.len;
+}
+
+// {"pos":"GEN-SEQ","ts":MS, and returns its length.
+static size_t format_head(struct cn_pos pos, int64_t ts_ms, char out[CN_BUS_ENTRY_OVERHEAD])
+{
+    char *at = put(out, CN_STR_LITERAL("{\"pos\":\""));
+    at += cn_pos_format(pos, at);
+    at = put(at, CN_STR_LITERAL("\",\"ts\":"));
+    at += cn_digits_format((uint64_t)ts_ms, at);
+    at = put(at, CN_STR_LITERAL(","));
+    return (size_t)(at - out);
+}
+
 static struct cn_memory_entry *make_entry(struct cn_pos pos, int64_t ts_ms, struct cn_str body)
 {
-    char head[CN_BUS_ENTRY_OVERHEAD + 1], where[CN_POS_TEXT_BYTES];
-    cn_pos_format(pos, where);
-    int len = snprintf(head, sizeof(head), "{\"pos\":\"%s\",\"ts\":%" PRId64 ",", where, ts_ms);
-    CN_ASSERT(len > 0 && (size_t)len < sizeof(head));
-    struct cn_memory_entry *entry = malloc(sizeof(*entry) + (size_t)len + body.len);
+    char head[CN_BUS_ENTRY_OVERHEAD];
+    size_t len = format_head(pos, ts_ms, head);
+    struct cn_memory_entry *entry = malloc(sizeof(*entry) + len + body.len);
     if (entry == NULL)
         return NULL;
     entry->pos = pos;
-    entry->len = (size_t)len + body.len;
-    memcpy(entry->text, head, (size_t)len);
+    entry->len = len + body.len;
+    memcpy(entry->text, head, len);
     if (body.len > 0)
         memcpy(entry->text + len, body.ptr, body.len);
     return entry;

@@ -73,9 +73,10 @@ static bool tell(struct cn_redis_bus *redis, struct cn_redis_channel *channel, s
                  struct cn_str text)
 {
     const struct cn_bus_events *events = &redis->base.events;
+    const struct cn_channel_name name = cn_redis_channel_name(channel);
     uint32_t epoch = channel->epoch;
     channel->last = pos;
-    events->on_entry(events->arg, &channel->name, pos, text);
+    events->on_entry(events->arg, &name, pos, text);
     return channel->epoch == epoch;
 }
 
@@ -84,14 +85,15 @@ static bool tell_tail(struct cn_redis_bus *redis, struct cn_redis_channel *chann
                       struct cn_pos tail)
 {
     const struct cn_bus_events *events = &redis->base.events;
+    const struct cn_channel_name name = cn_redis_channel_name(channel);
     uint32_t epoch = channel->epoch;
     channel->last = tail;
     if (channel->opened) {
         redis->base.stats.resets++;
-        events->on_reset(events->arg, &channel->name, tail);
+        events->on_reset(events->arg, &name, tail);
     } else {
         channel->opened = true;
-        events->on_open(events->arg, &channel->name, tail);
+        events->on_open(events->arg, &name, tail);
     }
     return channel->epoch == epoch;
 }
@@ -276,8 +278,9 @@ static bool send_read(struct cn_redis_bus *redis, struct cn_redis_channel *chann
     if (flight == NULL)
         return false;
     *flight = (struct cn_redis_flight){redis, channel};
-    if (!cn_redis_bus_send_read(redis, on_page, flight, &channel->name,
-                                channel->opened ? "after" : "tail", channel->last, PAGE_ENTRIES)) {
+    const struct cn_channel_name name = cn_redis_channel_name(channel);
+    if (!cn_redis_bus_send_read(redis, on_page, flight, &name, channel->opened ? "after" : "tail",
+                                channel->last, PAGE_ENTRIES)) {
         free(flight);
         return false;
     }

@@ -108,7 +108,7 @@ static bool ask(struct cn_redis_bus *redis, size_t max)
         cn_list_push_back(&subs->checks, link);
         if (!channel->live)
             continue;
-        check->at[check->count].name = channel->name;
+        check->at[check->count].name = cn_redis_channel_name(channel);
         check->at[check->count++].last = channel->last;
     }
     if (check->count > 0 && submit(redis, check))

@@ -23,11 +23,11 @@ struct cn_redis_channel *cn_redis_subs_find(const struct cn_redis_subs *subs,
 static struct cn_redis_channel *make_channel(struct cn_redis_subs *subs,
                                              const struct cn_channel_name *name)
 {
-    struct cn_redis_channel *channel = calloc(1, sizeof(*channel));
+    struct cn_redis_channel *channel = calloc(1, sizeof(*channel) + name->len);
     if (channel == NULL)
         return NULL;
-    channel->name = *name;
-    channel->node.key = cn_channel_name_str(&channel->name);
+    memcpy(channel->name, name->text, name->len);
+    channel->node.key = (struct cn_str){channel->name, name->len};
     cn_list_init(&channel->dirty);
     cn_list_init(&channel->turn);
     if (cn_hash_insert(&subs->channels, &channel->node) != CN_OK) {
@@ -201,7 +201,8 @@ static bool flush_kind(struct cn_redis_bus *redis, bool join)
             continue;
         cn_list_remove(&channel->dirty);
         channel->wire = join ? CN_REDIS_JOINING : CN_REDIS_LEAVING;
-        cn_redis_keys_channel(&redis->keys, &channel->name, &subs->keys[count]);
+        const struct cn_channel_name name = cn_redis_channel_name(channel);
+        cn_redis_keys_channel(&redis->keys, &name, &subs->keys[count]);
         subs->args[count + 1] = cn_redis_key_str(&subs->keys[count]);
         if (++count < CN_REDIS_BATCH)
             continue;

@@ -26,7 +26,7 @@ struct cn_redis_flight;
 
 // One subscribed channel, or one whose UNSUBSCRIBE is not confirmed yet.
 struct cn_redis_channel {
-    struct cn_hash_node node;
+    struct cn_hash_node node;       // its key is the name
     struct cn_link dirty;           // in subs.dirty while `wire` must be changed
     struct cn_link turn;            // in subs.reads or subs.later while it waits for its read
     struct cn_link check;           // in subs.checks
@@ -44,8 +44,13 @@ struct cn_redis_channel {
     bool live;                 // no read is due: messages are told as they come
     bool suspect;              // its log ended elsewhere at the last check
     bool again;                // held messages were dropped since the read was sent
-    struct cn_channel_name name;
+    char name[];               // of node.key
 };
+
+static inline struct cn_channel_name cn_redis_channel_name(const struct cn_redis_channel *channel)
+{
+    return cn_channel_name_of(channel->node.key);
+}
 
 enum { CN_REDIS_BATCH = 512 };
 

@@ -28,11 +28,10 @@ static struct cn_edge_loop *loop_of(struct lws *wsi)
 
 // ---- The callback: a switch of one-line calls ----
 
-static int on_destroyed(struct cn_edge_loop *loop, enum cn_audience audience)
+static void on_destroyed(struct cn_edge_loop *loop, enum cn_audience audience)
 {
     atomic_fetch_sub(cn_edge_count(loop->edge, audience), 1);
     cn_metrics_add(CN_M_CONNECTIONS, -1);
-    return 0;
 }
 
 static int on_event(struct lws *wsi, enum lws_callback_reasons event, void *user, void *in,
@@ -44,7 +43,7 @@ static int on_event(struct lws *wsi, enum lws_callback_reasons event, void *user
     case LWS_CALLBACK_EVENT_WAIT_CANCELLED:
         return cn_edge_loop_turn(loop), 0;
     case LWS_CALLBACK_WSI_DESTROY:
-        return on_destroyed(loop, cn_edge_audience(wsi));
+        return on_destroyed(loop, cn_edge_audience(wsi)), cn_attention_look(loop), 0;
     case LWS_CALLBACK_HTTP_CONFIRM_UPGRADE:
         return cn_handshake_check(loop, wsi); // never reads `in`: CVE-2025-11677
     case LWS_CALLBACK_FILTER_PROTOCOL_CONNECTION:
@@ -60,8 +59,9 @@ static int on_event(struct lws *wsi, enum lws_callback_reasons event, void *user
     case LWS_CALLBACK_WS_PEER_INITIATED_CLOSE:
         return cn_ws_peer_closes(conn), 0;
     case LWS_CALLBACK_WS_SERVER_DROP_PROTOCOL:
-    case LWS_CALLBACK_CLOSED:
         return cn_ws_gone(conn), 0;
+    case LWS_CALLBACK_CLOSED:
+        return cn_ws_gone(conn), cn_attention_look(loop), 0;
     case LWS_CALLBACK_HTTP:
         return cn_http_request(loop, wsi, conn, (struct cn_str){in, len});
     case LWS_CALLBACK_HTTP_WRITEABLE:
@@ -111,11 +111,26 @@ static void on_turn_timer(lws_sorted_usec_list_t *timer)
     cn_edge_loop_turn(lws_container_of(timer, struct cn_edge_loop, turn_timer));
 }
 
+static void on_pass_on_timer(lws_sorted_usec_list_t *timer)
+{
+    cn_loop_pass_on(lws_container_of(timer, struct cn_edge_loop, pass_on_timer)->hub_loop);
+}
+
+// libwebsockets looks at its timers when it has served every socket that was ready.
+static void defer(void *arg)
+{
+    struct cn_edge_loop *loop = arg;
+    if (!atomic_load(&loop->stopping))
+        lws_sul_schedule(loop->context, 0, &loop->pass_on_timer, on_pass_on_timer, 0);
+}
+
 static void on_tick_timer(lws_sorted_usec_list_t *timer)
 {
     struct cn_edge_loop *loop = lws_container_of(timer, struct cn_edge_loop, tick_timer);
+    loop->is_busy = true;
     int64_t next_ms = cn_loop_tick(loop->hub_loop);
     cn_ws_close_wanted(loop);
+    loop->is_busy = false;
     lws_sul_schedule(loop->context, 0, timer, on_tick_timer, next_ms * 1000);
 }
 
@@ -154,8 +169,11 @@ void cn_edge_loop_turn(struct cn_edge_loop *loop)
         finish(loop);
         return;
     }
+    loop->is_busy = true;
     int64_t next_ms = cn_loop_turn(loop->hub_loop);
     cn_ws_close_wanted(loop);
+    loop->is_busy = false;
+    loop->turned_ms = cn_clock_ms();
     if (next_ms == 0)
         cn_edge_loop_wake(loop);
     else if (next_ms > 0)
@@ -202,6 +220,7 @@ static void run(void *arg)
     bool made = cn_metrics_join() == CN_OK && make_context(loop);
     if (made) {
         cn_loop_set_wake(loop->hub_loop, wake, loop);
+        cn_loop_set_defer(loop->hub_loop, defer, loop);
         lws_sul_schedule(loop->context, 0, &loop->tick_timer, on_tick_timer, 1000);
     } else if (loop->context) {
         lws_context_destroy(loop->context);
@@ -278,7 +297,9 @@ static void read_adopt_letter(struct cn_letter *letter, struct cn_loop *hub_loop
         .fd.sockfd = adopt->fd,
         .opaque = adopt->audience == CN_AUDIENCE_INTERNAL ? loop : NULL,
     };
-    if (!lws_adopt_descriptor_vhost_via_info(&socket))
+    if (lws_adopt_descriptor_vhost_via_info(&socket))
+        cn_attention_adopted(loop, adopt->fd);
+    else
         CN_LOG(WARN, "loop.adopt", "a connection could not be adopted");
     free(adopt);
 }

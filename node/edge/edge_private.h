@@ -29,6 +29,7 @@
 
 enum {
     CN_ADDRESS_BYTES = 64,
+    CN_AWAITED_MAX = 128, // newcomers that a loop looks after itself while connections end
     CN_OPERATORS_MAX = 64 // connections to the internal listener; part of the reserved descriptors
 };
 
@@ -73,14 +74,19 @@ struct cn_edge_loop {
     // Any thread.
     atomic_bool stopping;
     // The loop's thread.
-    struct cn_link closing;  // connections that their sessions want closed
-    struct cn_link calls;    // of the HTTP API that wait for the bus
-    struct cn_link answered; // and those whose answer is to be sent
-    uint64_t last_ticket;    // of these
-    int64_t finish_ms;       // when the sockets that are left are closed; 0: not stopping
-    bool left;               // and when they have been
+    struct cn_link closing;      // connections that their sessions want closed
+    struct cn_link calls;        // of the HTTP API that wait for the bus
+    struct cn_link answered;     // and those whose answer is to be sent
+    uint64_t last_ticket;        // of these
+    int64_t finish_ms;           // when the sockets that are left are closed; 0: not stopping
+    bool left;                   // and when they have been
+    bool is_busy;                // in a turn or a tick
+    int64_t turned_ms;           // when the last turn ended
+    unsigned adopted;            // connections in `awaited`, or that have ever been there
+    int awaited[CN_AWAITED_MAX]; // the latest whose requests were not there at once; a ring
     lws_sorted_usec_list_t turn_timer;
     lws_sorted_usec_list_t tick_timer;
+    lws_sorted_usec_list_t pass_on_timer;
     lws_sorted_usec_list_t answer_timer;
 };
 
@@ -104,6 +110,15 @@ enum cn_audience cn_edge_audience(struct lws *wsi);
 
 // The protocols' table for a context.
 const struct lws_protocols *cn_edge_protocols(void);
+
+// ---- edge_attention.c: who comes while thousands go ----
+
+// The loop has adopted this socket: serves its request now if it is there already.
+void cn_attention_adopted(struct cn_edge_loop *loop, int fd);
+
+// From the events of connections that end: takes a turn, and serves newcomers, if the last turn was
+// too long ago. No-op within a turn.
+void cn_attention_look(struct cn_edge_loop *loop);
 
 // ---- edge_governor.c: how many sessions may begin in a second ----
 
@@ -173,7 +188,7 @@ struct cn_conn {
     struct cn_greeting *greeting; // between the handshake's check and its end
     struct cn_http_body *body;    // of the answer to a plain request, while it is written
     struct cn_call *call;         // of the HTTP API, until its answer is written
-    struct cn_buf partial;        // of a message that came in parts
+    struct cn_buf *partial;       // of a message that comes in parts, until it is whole; else NULL
     struct cn_link closing;       // in the loop's list
     enum cn_reason reason;        // to close for
 };

@@ -66,6 +66,28 @@ void cn_ws_close_wanted(struct cn_edge_loop *loop)
     }
 }
 
+// ---- Messages that come in parts ----
+
+static void drop_partial(struct cn_conn *conn)
+{
+    if (conn->partial)
+        cn_buf_fini(conn->partial);
+    free(conn->partial);
+    conn->partial = NULL;
+}
+
+// Adds a part; CN_NOMEM. Few connections ever need it, so it is made with the first part.
+static enum cn_err add_part(struct cn_conn *conn, const char *bytes, size_t len)
+{
+    if (!conn->partial) {
+        conn->partial = malloc(sizeof(*conn->partial));
+        if (!conn->partial)
+            return CN_NOMEM;
+        cn_buf_init(conn->partial, (size_t)conn->loop->edge->config->max_message_bytes);
+    }
+    return cn_buf_append(conn->partial, bytes, len);
+}
+
 // ---- Events ----
 
 void cn_ws_open(struct cn_conn *conn, struct lws *wsi)
@@ -77,7 +99,6 @@ void cn_ws_open(struct cn_conn *conn, struct lws *wsi)
     conn->fd = lws_get_socket_fd(wsi);
     conn->loop = lws_context_user(lws_get_context(wsi));
     cn_list_init(&conn->closing);
-    cn_buf_init(&conn->partial, (size_t)conn->loop->edge->config->max_message_bytes);
     CN_ASSERT(greeting);
     if (cn_session_new(conn->loop->hub_loop, &conn->sink, &greeting->hello, &conn->session))
         sink_close(&conn->sink, CN_REASON_INTERNAL);
@@ -89,7 +110,7 @@ static void let_go(struct cn_conn *conn, enum cn_reason reason)
 {
     struct cn_session *session = conn->session;
     conn->session = NULL;
-    cn_buf_fini(&conn->partial);
+    drop_partial(conn);
     if (session)
         cn_session_detach(session, reason);
 }
@@ -113,20 +134,21 @@ int cn_ws_receive(struct cn_conn *conn, const char *bytes, size_t len)
 {
     if (!conn->session)
         return 0;
-    bool first = lws_is_first_fragment(conn->wsi) && conn->partial.len == 0;
+    size_t before = conn->partial ? conn->partial->len : 0;
+    bool first = lws_is_first_fragment(conn->wsi) && before == 0;
     bool final = lws_is_final_fragment(conn->wsi);
-    if (len > conn->partial.max_bytes - conn->partial.len)
+    if (len > (size_t)conn->loop->edge->config->max_message_bytes - before)
         return refuse_message(conn, CN_REASON_TOO_BIG);
     if (first && final) {
         pass_on(conn, (struct cn_str){bytes, len});
         return 0;
     }
-    if (cn_buf_append(&conn->partial, bytes, len))
+    if (add_part(conn, bytes, len))
         return refuse_message(conn, CN_REASON_INTERNAL);
     if (!final)
         return 0;
-    pass_on(conn, cn_buf_str(&conn->partial));
-    cn_buf_reset(&conn->partial, 0);
+    pass_on(conn, cn_buf_str(conn->partial));
+    drop_partial(conn);
     return 0;
 }
 

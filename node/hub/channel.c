@@ -2,6 +2,7 @@
 // Main's table of channels: which loops have members in each, and the way of entries to them.
 // Nothing here is shared: loops ask by letter and are told by letter.
 #include <stdlib.h>
+#include <string.h>
 
 #include "chatnode/frame.h"
 #include "chatnode/log.h"
@@ -11,13 +12,13 @@ enum { MISSED_RETRY_MS = 50 };
 
 // A channel that at least one loop follows. Main thread.
 struct cn_channel {
-    struct cn_hash_node by_name;
-    struct cn_link missed; // in the hub's list while missed_loops is not 0
-    uint64_t loops;        // bit i: loop i follows it
-    uint64_t missed_loops; // bit i: loop i's mailbox was full, it must be told what it missed
-    bool open;             // the bus has said where it begins
-    struct cn_pos tail;    // the newest position told
-    struct cn_channel_name name;
+    struct cn_hash_node by_name; // its key is the name
+    struct cn_link missed;       // in the hub's list while missed_loops is not 0
+    uint64_t loops;              // bit i: loop i follows it
+    uint64_t missed_loops;       // bit i: loop i's mailbox was full, it must be told what it missed
+    struct cn_pos tail;          // the newest position told
+    bool open;                   // the bus has said where it begins
+    char name[];                 // of by_name.key
 };
 
 // ---- Letters to a loop about one of its feeds ----
@@ -83,7 +84,7 @@ static void read_feed_letter(struct cn_letter *mail, struct cn_loop *loop)
     free_feed_letter(&mail->mail);
 }
 
-static struct feed_letter *feed_letter_new(const struct cn_channel_name *name, enum feed_news news,
+static struct feed_letter *feed_letter_new(struct cn_str name, enum feed_news news,
                                            struct cn_pos tail)
 {
     struct feed_letter *letter = malloc(sizeof(*letter));
@@ -92,7 +93,7 @@ static struct feed_letter *feed_letter_new(const struct cn_channel_name *name, e
     *letter = (struct feed_letter){.letter = {{NULL, free_feed_letter}, read_feed_letter},
                                    .news = news,
                                    .tail = tail,
-                                   .name = *name};
+                                   .name = cn_channel_name_of(name)};
     return letter;
 }
 
@@ -111,7 +112,7 @@ static void mark_missed(struct cn_hub *hub, struct cn_channel *channel, unsigned
 static void tell_always(struct cn_hub *hub, struct cn_channel *channel, unsigned index,
                         enum feed_news news, struct cn_frame *frame)
 {
-    struct feed_letter *letter = feed_letter_new(&channel->name, news, channel->tail);
+    struct feed_letter *letter = feed_letter_new(channel->by_name.key, news, channel->tail);
     if (!letter) {
         mark_missed(hub, channel, index);
         return;
@@ -123,7 +124,7 @@ static void tell_always(struct cn_hub *hub, struct cn_channel *channel, unsigned
 static bool tell_entry(struct cn_hub *hub, struct cn_channel *channel, unsigned index,
                        enum feed_news news, struct cn_frame *frame)
 {
-    struct feed_letter *letter = feed_letter_new(&channel->name, news, channel->tail);
+    struct feed_letter *letter = feed_letter_new(channel->by_name.key, news, channel->tail);
     if (!letter)
         return false;
     letter->frame = frame ? cn_frame_hold(frame) : NULL;
@@ -143,16 +144,17 @@ static struct cn_channel *find_channel(struct cn_hub *hub, const struct cn_chann
 
 static struct cn_channel *add_channel(struct cn_hub *hub, const struct cn_channel_name *name)
 {
-    struct cn_channel *channel = calloc(1, sizeof(*channel));
+    struct cn_channel *channel = calloc(1, sizeof(*channel) + name->len);
     if (!channel)
         return NULL;
-    channel->name = *name;
-    channel->by_name.key = cn_channel_name_str(&channel->name);
+    memcpy(channel->name, name->text, name->len);
+    channel->by_name.key = (struct cn_str){channel->name, name->len};
     cn_list_init(&channel->missed);
     if (cn_hash_insert(&hub->channels, &channel->by_name)) {
         free(channel);
         return NULL;
     }
+    cn_supervisor_note_growth(hub); // a session comes with its inbox
     cn_metrics_add(CN_M_CHANNELS, 1);
     return channel;
 }
@@ -194,7 +196,7 @@ static void follow(struct cn_hub *hub, const struct follow_ask *ask)
     }
     channel->loops |= UINT64_C(1) << ask->index;
     if (is_new)
-        cn_bus_subscribe(hub->bus, &channel->name);
+        cn_bus_subscribe(hub->bus, &ask->name);
     else if (channel->open)
         tell_always(hub, channel, ask->index, NEWS_OPEN, NULL);
 }
@@ -212,7 +214,7 @@ static void unfollow(struct cn_hub *hub, struct follow_ask *ask)
         cn_list_remove(&channel->missed);
     if (channel->loops)
         return;
-    cn_bus_unsubscribe(hub->bus, &channel->name);
+    cn_bus_unsubscribe(hub->bus, &ask->name);
     free_channel(hub, channel);
 }
 
@@ -234,25 +236,28 @@ static void read_follow_ask(struct cn_ask *mail, struct cn_hub *hub)
     free(ask);
 }
 
-enum cn_err cn_channel_ask(struct cn_hub *hub, const struct cn_channel_name *name, unsigned index,
+enum cn_err cn_channel_ask(struct cn_loop *loop, const struct cn_channel_name *name,
                            enum cn_follow how)
 {
     struct follow_ask *ask = malloc(sizeof(*ask));
     if (!ask)
         return CN_NOMEM;
     *ask = (struct follow_ask){
-        .ask = {{NULL, free_follow_ask}, read_follow_ask}, .name = *name, .index = index};
+        .ask = {{NULL, free_follow_ask}, read_follow_ask}, .name = *name, .index = loop->index};
     enum cn_err err = CN_OK;
     if (how == CN_FOLLOW_NO_LONGER) {
-        ask->closed = feed_letter_new(name, NEWS_CLOSED, (struct cn_pos){0, 0});
+        ask->closed =
+            feed_letter_new(cn_channel_name_str(name), NEWS_CLOSED, (struct cn_pos){0, 0});
         err = ask->closed ? CN_OK : CN_NOMEM;
     }
     if (!err && how == CN_FOLLOW_IF_ROOM)
-        err = cn_mailbox_put(&hub->asks, &ask->ask.mail);
+        err = cn_mailbox_put(&loop->hub->asks, &ask->ask.mail);
     else if (!err)
-        cn_mailbox_put_always(&hub->asks, &ask->ask.mail);
+        cn_mailbox_put_always(&loop->hub->asks, &ask->ask.mail);
     if (err)
         free_follow_ask(&ask->ask.mail);
+    else
+        cn_loop_has_asked(loop);
     return err;
 }
 

@@ -35,7 +35,7 @@ static enum cn_err add_feed(struct cn_loop *loop, const struct cn_channel_name *
         return CN_NOMEM;
     }
     cn_metrics_add(CN_M_FEEDS, 1);
-    enum cn_err err = cn_channel_ask(loop->hub, name, loop->index, how);
+    enum cn_err err = cn_channel_ask(loop, name, how);
     if (err)
         remove_feed(loop, feed);
     else
@@ -48,15 +48,16 @@ static enum cn_err add_feed(struct cn_loop *loop, const struct cn_channel_name *
 static void close_feed(struct cn_loop *loop, struct cn_feed *feed)
 {
     cn_shelf_clear(loop, feed);
-    if (feed->state != CN_FEED_CLOSING &&
-        !cn_channel_ask(loop->hub, &feed->name, loop->index, CN_FOLLOW_NO_LONGER))
+    const struct cn_channel_name name = cn_feed_name(feed);
+    if (feed->state != CN_FEED_CLOSING && !cn_channel_ask(loop, &name, CN_FOLLOW_NO_LONGER))
         cn_feed_close(feed);
 }
 
 void cn_feed_on_closed(struct cn_loop *loop, struct cn_feed *feed)
 {
     CN_ASSERT(feed->state == CN_FEED_CLOSING);
-    if (feed->count > 0 && !cn_channel_ask(loop->hub, &feed->name, loop->index, CN_FOLLOW)) {
+    const struct cn_channel_name name = cn_feed_name(feed);
+    if (feed->count > 0 && !cn_channel_ask(loop, &name, CN_FOLLOW)) {
         feed->state = CN_FEED_OPENING;
         return;
     }
@@ -67,17 +68,33 @@ void cn_feed_on_closed(struct cn_loop *loop, struct cn_feed *feed)
 
 // ---- Memberships ----
 
-struct cn_member *cn_member_find(struct cn_session *session, const struct cn_channel_name *name)
+static struct cn_member *find_in_feed(const struct cn_feed *feed, const struct cn_session *session)
 {
-    struct cn_feed *feed = cn_feed_find(session->loop, name);
-    if (!feed)
-        return NULL;
+    for (uint32_t i = 0; i < feed->count; i++)
+        if (feed->members[i]->session == session)
+            return feed->members[i];
+    return NULL;
+}
+
+static struct cn_member *find_in_session(const struct cn_session *session,
+                                         const struct cn_feed *feed)
+{
     CN_LIST_EACH (link, &session->members) {
         struct cn_member *member = CN_CONTAINER(link, struct cn_member, of_session);
         if (member->feed == feed)
             return member;
     }
     return NULL;
+}
+
+// Whichever list is the shorter: a session in very many rooms has most of them to few others.
+struct cn_member *cn_member_find(struct cn_session *session, const struct cn_channel_name *name)
+{
+    const struct cn_feed *feed = cn_feed_find(session->loop, name);
+    if (!feed)
+        return NULL;
+    return feed->count <= session->rooms ? find_in_feed(feed, session)
+                                         : find_in_session(session, feed);
 }
 
 enum cn_err cn_member_join(struct cn_session *session, const struct cn_channel_name *name,
@@ -114,7 +131,7 @@ void cn_member_leave(struct cn_member *member)
 {
     struct cn_session *session = member->session;
     struct cn_feed *feed = member->feed;
-    if (cn_channel_name_kind(&feed->name) == CN_CHANNEL_ROOM)
+    if (cn_channel_text_kind(feed->by_name.key) == CN_CHANNEL_ROOM)
         session->rooms--;
     cn_feed_remove(feed, member);
     cn_list_remove(&member->of_session);

@@ -18,8 +18,11 @@
 #include "chatnode/clock.h"
 #include "hub_private.h"
 
-// Members served before the loop looks after pings, accepts and other sockets again.
-enum { SLICE_MEMBERS = 2000 };
+enum {
+    SLICE_MEMBERS =
+        2000,   // served before the loop looks after pings, accepts and other sockets again
+    WARM_S = 60 // how long a silent feed's ring keeps its frames
+};
 
 // ---- Members that keep up ----
 
@@ -32,12 +35,11 @@ static bool give(struct cn_feed *feed, struct cn_member *member, struct cn_str s
     bool keeps_up = member->next == feed->flushed;
     if (keeps_up)
         member->pos = feed->flushed_pos;
-    if (!keeps_up || !cn_session_flush(member->session)) {
+    if (!keeps_up || !cn_session_write_after_answers(member->session, span)) {
         cn_fanout_lag(member);
         return false;
     }
     member->next = feed->pass_end;
-    cn_session_write(member->session, span);
     return true;
 }
 
@@ -89,11 +91,19 @@ static bool is_flushed(const struct cn_feed *feed)
     return feed->flushed == feed->ring.next;
 }
 
+// Everything is flushed.
+static void rest(struct cn_loop *loop, struct cn_feed *feed)
+{
+    cn_list_remove(&feed->turn);
+    cn_list_push_back(&loop->warm, &feed->turn);
+    feed->warm_s = (uint32_t)(cn_loop_alive_ms(loop) / 1000);
+}
+
 static void flush_all(struct cn_loop *loop, struct cn_feed *feed)
 {
     while (!is_flushed(feed))
         (void)pass(loop, feed, UINT32_MAX);
-    cn_list_remove(&feed->pending);
+    rest(loop, feed);
 }
 
 // Serves at most SLICE_MEMBERS members; true when nothing is pending.
@@ -101,9 +111,9 @@ static bool flush_slice(struct cn_loop *loop)
 {
     uint32_t served = 0;
     while (!cn_list_is_empty(&loop->pending)) {
-        struct cn_feed *feed = CN_CONTAINER(loop->pending.next, struct cn_feed, pending);
+        struct cn_feed *feed = CN_CONTAINER(loop->pending.next, struct cn_feed, turn);
         if (is_flushed(feed)) {
-            cn_list_remove(&feed->pending);
+            rest(loop, feed);
             continue;
         }
         if (served >= SLICE_MEMBERS)
@@ -111,8 +121,8 @@ static bool flush_slice(struct cn_loop *loop)
         served += feed->count + 1;
         (void)pass(loop, feed, SLICE_MEMBERS);
         // The next feed's turn: a busy one must not keep the others waiting.
-        cn_list_remove(&feed->pending);
-        cn_list_push_back(&loop->pending, &feed->pending);
+        cn_list_remove(&feed->turn);
+        cn_list_push_back(&loop->pending, &feed->turn);
     }
     return true;
 }
@@ -138,15 +148,30 @@ void cn_fanout_append(struct cn_loop *loop, struct cn_feed *feed, struct cn_fram
     // Nothing may be evicted that members who keep up have not got.
     if (cn_ring_first_with(&feed->ring, frame->len) > feed->flushed)
         flush_all(loop, feed);
+    bool was_at_rest = is_flushed(feed);
     if (cn_ring_append(&feed->ring, frame)) {
         cn_fanout_skip(loop, feed, cn_pos_is_zero(frame->pos) ? feed->tail : frame->pos);
         return;
     }
     if (!cn_pos_is_zero(frame->pos))
         feed->tail = frame->pos;
-    if (!cn_list_is_linked(&feed->pending))
-        cn_list_push_back(&loop->pending, &feed->pending);
+    if (was_at_rest) {
+        cn_list_remove(&feed->turn);
+        cn_list_push_back(&loop->pending, &feed->turn);
+    }
     cn_recovery_level(feed);
+}
+
+// Who comes back later reads the log.
+void cn_fanout_sweep(struct cn_loop *loop, int64_t now_ms)
+{
+    CN_LIST_EACH_SAFE (link, &loop->warm) {
+        struct cn_feed *feed = CN_CONTAINER(link, struct cn_feed, turn);
+        if (now_ms / 1000 - feed->warm_s < WARM_S)
+            break;
+        cn_list_remove(link);
+        cn_ring_fini(&feed->ring);
+    }
 }
 
 // Empties the ring; the channel goes on after `tail`.

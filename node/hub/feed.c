@@ -3,17 +3,18 @@
 #include "chatnode/feed.h"
 
 #include <stdlib.h>
-
-enum { FIRST_MEMBERS = 2 };
+#include <string.h>
 
 struct cn_feed *cn_feed_new(const struct cn_channel_name *name, const struct cn_feed_bounds *bounds)
 {
-    struct cn_feed *feed = calloc(1, sizeof(*feed));
+    struct cn_feed *feed = calloc(1, sizeof(*feed) + name->len);
     if (!feed)
         return NULL;
-    feed->name = *name;
-    feed->by_name.key = cn_channel_name_str(&feed->name);
-    cn_list_init(&feed->pending);
+    memcpy(feed->name, name->text, name->len);
+    feed->by_name.key = (struct cn_str){feed->name, name->len};
+    feed->members = feed->first;
+    feed->cap = CN_COUNT(feed->first);
+    cn_list_init(&feed->turn);
     cn_list_init(&feed->ahead);
     cn_list_init(&feed->shelf);
     cn_list_init(&feed->queue);
@@ -26,10 +27,11 @@ void cn_feed_free(struct cn_feed *feed)
     if (!feed)
         return;
     CN_ASSERT(feed->count == 0);
-    CN_ASSERT(!cn_list_is_linked(&feed->pending));
     CN_ASSERT(cn_list_is_empty(&feed->shelf));
+    cn_list_remove(&feed->turn);
     cn_ring_fini(&feed->ring);
-    free(feed->members);
+    if (feed->members != feed->first)
+        free(feed->members);
     free(feed);
 }
 
@@ -46,21 +48,25 @@ void cn_feed_close(struct cn_feed *feed)
 {
     CN_ASSERT(feed->state != CN_FEED_CLOSING);
     feed->state = CN_FEED_CLOSING;
-    cn_list_remove(&feed->pending);
+    cn_list_remove(&feed->turn);
     cn_ring_fini(&feed->ring);
     cn_ring_init(&feed->ring, feed->ring.max_frames, feed->ring.max_bytes, (struct cn_pos){0, 0});
     feed->cursor = 0;
     feed->flushed = feed->pass_end = 0;
 }
 
+// Most feeds are an inbox's and have one member: it needs no table.
 static enum cn_err make_room(struct cn_feed *feed)
 {
     if (feed->count < feed->cap)
         return CN_OK;
-    uint32_t cap = feed->cap ? feed->cap * 2 : FIRST_MEMBERS;
-    struct cn_member **members = realloc(feed->members, cap * sizeof(struct cn_member *));
+    uint32_t cap = feed->cap * 2;
+    struct cn_member **old = feed->members == feed->first ? NULL : feed->members;
+    struct cn_member **members = realloc(old, cap * sizeof(struct cn_member *));
     if (!members)
         return CN_NOMEM;
+    if (!old)
+        memcpy(members, feed->first, sizeof(feed->first));
     feed->members = members;
     feed->cap = cap;
     return CN_OK;

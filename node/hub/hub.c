@@ -48,9 +48,18 @@ static enum cn_err make_bus(struct cn_hub *hub, const char **why)
 
 // ---- Life ----
 
-static void wake_main(void *arg)
+// Main is woken at the end of the loop's turn: cn_loop_has_asked.
+static void no_wake(void *arg)
 {
-    cn_reactor_wake(arg);
+    (void)arg;
+}
+
+// What a turn of main brought for a loop is one wake.
+static void wake_loops(void *arg)
+{
+    struct cn_hub *hub = arg;
+    for (unsigned i = 0; i < hub->loop_count; i++)
+        cn_loop_wake(hub->loops[i]);
 }
 
 static enum cn_err make_loops(struct cn_hub *hub)
@@ -92,7 +101,7 @@ enum cn_err cn_hub_new(const struct cn_hub_parts *parts, struct cn_hub **out, co
     }
     cn_hash_init(&hub->channels);
     cn_list_init(&hub->missed);
-    cn_mailbox_init(&hub->asks, (size_t)hub->config->bus_queue, wake_main, hub->reactor);
+    cn_mailbox_init(&hub->asks, (size_t)hub->config->bus_queue, no_wake, NULL);
 
     hub->registry = cn_registry_new();
     enum cn_err err = hub->registry ? make_loops(hub) : CN_NOMEM;
@@ -104,6 +113,7 @@ enum cn_err cn_hub_new(const struct cn_hub_parts *parts, struct cn_hub **out, co
         cn_hub_free(hub);
         return err;
     }
+    cn_reactor_set_after(hub->reactor, wake_loops, hub);
     *out = hub;
     return CN_OK;
 }
@@ -118,6 +128,7 @@ void cn_hub_free(struct cn_hub *hub)
 {
     if (!hub)
         return;
+    cn_reactor_set_after(hub->reactor, NULL, NULL);
     cn_mailbox_close(&hub->asks);
     // The loops' threads have ended: nobody reads what the bus still answers, nobody is to be
     // woken.
@@ -147,19 +158,21 @@ void cn_hub_post(struct cn_hub *hub, uint64_t session, struct cn_letter *letter)
         cn_loop_post_always(hub->loops[index], letter);
 }
 
-enum cn_err cn_hub_put(struct cn_hub *hub, struct cn_ask *ask)
+enum cn_err cn_hub_put(struct cn_loop *loop, struct cn_ask *ask)
 {
-    enum cn_err err = cn_mailbox_put(&hub->asks, &ask->mail);
+    enum cn_err err = cn_mailbox_put(&loop->hub->asks, &ask->mail);
     if (err) {
         cn_metrics_add(CN_M_MAILBOX_FULL_MAIN, 1);
         ask->mail.free(&ask->mail);
+    } else {
+        cn_loop_has_asked(loop);
     }
     return err;
 }
 
 enum cn_err cn_hub_ask(struct cn_session *session, struct cn_ask *ask)
 {
-    enum cn_err err = cn_hub_put(session->loop->hub, ask);
+    enum cn_err err = cn_hub_put(session->loop, ask);
     if (!err)
         session->in_flight++;
     return err;

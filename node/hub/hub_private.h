@@ -13,6 +13,7 @@
 #include "chatnode/config.h"
 #include "chatnode/feed.h"
 #include "chatnode/hash.h"
+#include "chatnode/heap.h"
 #include "chatnode/hub.h"
 #include "chatnode/list.h"
 #include "chatnode/loop.h"
@@ -24,6 +25,7 @@
 
 #include "log_private.h"
 #include "session_private.h"
+#include "supervisor_private.h"
 
 // ---- hub.c ----
 
@@ -57,6 +59,7 @@ struct cn_hub {
     struct cn_timer *report_timer;
     struct cn_bus_stats reported; // in the metrics already
     int64_t reported_pending;
+    struct cn_heap heap; // of sessions and channels
 };
 
 // What a loop asks of main. `read` runs on the main thread and disposes of it.
@@ -65,8 +68,8 @@ struct cn_ask {
     void (*read)(struct cn_ask *ask, struct cn_hub *hub);
 };
 
-// Puts an ask into main's mailbox, or disposes of it; a loop's thread. CN_FULL, CN_CLOSED.
-CN_MUSTCHECK enum cn_err cn_hub_put(struct cn_hub *hub, struct cn_ask *ask);
+// Puts an ask into main's mailbox, or disposes of it; the loop's thread. CN_FULL, CN_CLOSED.
+CN_MUSTCHECK enum cn_err cn_hub_put(struct cn_loop *loop, struct cn_ask *ask);
 
 // The same for a session, which then has one more in flight; the session's loop.
 CN_MUSTCHECK enum cn_err cn_hub_ask(struct cn_session *session, struct cn_ask *ask);
@@ -74,32 +77,16 @@ CN_MUSTCHECK enum cn_err cn_hub_ask(struct cn_session *session, struct cn_ask *a
 // Posts a letter to the session's loop; frees it when the session has ended. Main thread.
 void cn_hub_post(struct cn_hub *hub, uint64_t session, struct cn_letter *letter);
 
-// ---- supervisor.c: what the bus says of itself ----
-
-// Functions of struct cn_bus_events.
-void cn_supervisor_on_state(void *arg, enum cn_bus_state state, enum cn_bus_cause cause,
-                            const char *why);
-void cn_supervisor_on_durability(void *arg, enum cn_durability durability,
-                                 const struct cn_store *store);
-void cn_supervisor_on_fatal(void *arg, const char *why);
-
-// Begins to report the bus's counters as metrics. Main thread.
-CN_MUSTCHECK enum cn_err cn_supervisor_start(struct cn_hub *hub);
-
-// What an ack promises now; whether that is at least what is required. Any thread.
-enum cn_durability cn_supervisor_durability(const struct cn_hub *hub);
-bool cn_supervisor_is_durable(const struct cn_hub *hub);
-
 // ---- channel.c: main's table of the channels that its loops have members in; main thread ----
 
-// Asks main to let loop `index` follow the channel, or not to; from a loop's thread. CN_NOMEM.
+// Asks main to let the loop follow the channel, or not to; the loop's thread. CN_NOMEM.
 enum cn_follow {
     CN_FOLLOW,          // bounded by the number of sessions
     CN_FOLLOW_IF_ROOM,  // at a client's will: CN_FULL when main has too much to do
     CN_FOLLOW_NO_LONGER // bounded by the number of follows
 };
-CN_MUSTCHECK enum cn_err cn_channel_ask(struct cn_hub *hub, const struct cn_channel_name *name,
-                                        unsigned index, enum cn_follow how);
+CN_MUSTCHECK enum cn_err cn_channel_ask(struct cn_loop *loop, const struct cn_channel_name *name,
+                                        enum cn_follow how);
 
 // What the bus tells, passed on to the loops; the functions of struct cn_bus_events.
 void cn_channel_on_open(void *arg, const struct cn_channel_name *name, struct cn_pos tail);
@@ -157,6 +144,9 @@ void cn_fanout_reset(struct cn_loop *loop, struct cn_feed *feed, struct cn_pos t
 
 // Flushes pending feeds if the pacing allows; returns in how many ms it wants to go on, -1: done.
 CN_MUSTCHECK int64_t cn_fanout_flush(struct cn_loop *loop);
+
+// Empties the rings of feeds that have been silent for a while. For cn_loop_tick.
+void cn_fanout_sweep(struct cn_loop *loop, int64_t now_ms);
 
 // Serves the members of `session` that are behind, until all are level or the socket is full.
 void cn_fanout_serve(struct cn_session *session);

@@ -15,6 +15,18 @@ static void no_wake(void *arg)
     (void)arg;
 }
 
+// Main has put the first letter into the empty box.
+static void on_letter(void *arg)
+{
+    struct cn_loop *loop = arg;
+    loop->has_news = true;
+}
+
+static void pass_on_now(void *arg)
+{
+    cn_loop_pass_on(arg);
+}
+
 struct cn_loop *cn_loop_new(struct cn_hub *hub, unsigned index)
 {
     struct cn_loop *loop = calloc(1, sizeof(*loop));
@@ -22,10 +34,13 @@ struct cn_loop *cn_loop_new(struct cn_hub *hub, unsigned index)
         return NULL;
     loop->hub = hub;
     loop->index = index;
-    cn_mailbox_init(&loop->letters, (size_t)hub->config->mailbox_letters, no_wake, NULL);
+    cn_mailbox_init(&loop->letters, (size_t)hub->config->mailbox_letters, on_letter, loop);
+    cn_loop_set_wake(loop, no_wake, NULL);
+    cn_loop_set_defer(loop, pass_on_now, loop);
     cn_pace_init(&loop->pace, hub->config->flush_max_ms * 1000);
     cn_hash_init(&loop->feeds);
     cn_list_init(&loop->pending);
+    cn_list_init(&loop->warm);
     cn_list_init(&loop->dirty);
     cn_list_init(&loop->idle);
     cn_list_init(&loop->awaiting);
@@ -73,8 +88,38 @@ void cn_loop_free(struct cn_loop *loop)
 
 void cn_loop_set_wake(struct cn_loop *loop, void (*wake)(void *arg), void *arg)
 {
-    loop->letters.wake = wake;
-    loop->letters.arg = arg;
+    loop->wake = wake;
+    loop->wake_arg = arg;
+}
+
+void cn_loop_set_defer(struct cn_loop *loop, void (*defer)(void *arg), void *arg)
+{
+    loop->defer = defer;
+    loop->defer_arg = arg;
+}
+
+void cn_loop_has_asked(struct cn_loop *loop)
+{
+    if (loop->has_asked)
+        return;
+    loop->has_asked = true;
+    loop->defer(loop->defer_arg);
+}
+
+void cn_loop_pass_on(struct cn_loop *loop)
+{
+    if (!loop->has_asked)
+        return;
+    loop->has_asked = false;
+    cn_reactor_wake(loop->hub->reactor);
+}
+
+void cn_loop_wake(struct cn_loop *loop)
+{
+    if (!loop->has_news)
+        return;
+    loop->has_news = false;
+    loop->wake(loop->wake_arg);
 }
 
 enum cn_err cn_loop_post(struct cn_loop *loop, struct cn_letter *letter)
@@ -119,11 +164,14 @@ static void count_writes(struct cn_loop *loop)
 int64_t cn_loop_turn(struct cn_loop *loop)
 {
     read_letters(loop);
-    write_answers(loop);
+    // Who lost an answer gets nothing that came after it.
+    cn_session_close_due(loop, 0);
+    // Feeds come first: they take along what their members are told besides.
     int64_t next_ms = cn_fanout_flush(loop);
     write_answers(loop);
     count_writes(loop);
     cn_session_sweep_dead(loop);
+    cn_loop_pass_on(loop);
     return next_ms;
 }
 
@@ -140,6 +188,7 @@ int64_t cn_loop_tick(struct cn_loop *loop)
     cn_session_sweep(loop, now_ms);
     cn_recovery_sweep(loop, now_ms);
     cn_shelf_sweep(loop, now_ms);
+    cn_fanout_sweep(loop, now_ms);
     write_answers(loop);
     count_writes(loop);
     cn_session_sweep_dead(loop);

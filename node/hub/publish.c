@@ -22,11 +22,22 @@ struct reply_letter {
     char id[CN_NAME_MAX + 1];
 };
 
-// What the hub carries along with a publish.
+// What the hub carries along with a publish, in its context.
 struct publish_context {
+    struct cn_ask ask;          // the way to main
+    struct cn_publish *publish; // whose context this is
     struct reply_letter *reply; // made beforehand, since the answer must not fail; NULL once sent
     struct cn_published first;  // of the recipient's leg, while the sender's is under way
 };
+
+// A publish with the hub's context, or NULL without memory.
+static struct cn_publish *new_publish(struct cn_str body)
+{
+    struct cn_publish *publish = cn_publish_new(body, sizeof(struct publish_context));
+    if (publish)
+        ((struct publish_context *)publish->context)->publish = publish;
+    return publish;
+}
 
 static void dispose_of(struct reply_letter *reply)
 {
@@ -98,20 +109,20 @@ static void on_published(void *arg, const struct cn_publish *publish,
 static enum cn_err send_copy(struct cn_hub *hub, const struct cn_publish *first,
                              const struct cn_published *result)
 {
-    struct cn_publish *copy = cn_publish_new((struct cn_str){first->body, first->body_len});
-    struct publish_context *context = malloc(sizeof(*context));
-    enum cn_err err = copy && context ? CN_OK : CN_NOMEM;
-    if (!err)
-        err = cn_channel_name_make(CN_CHANNEL_INBOX, cn_str_of(first->user), &copy->channel);
+    struct cn_publish *copy = new_publish((struct cn_str){first->body, first->body_len});
+    if (!copy)
+        return CN_NOMEM;
+    enum cn_err err =
+        cn_channel_name_make(CN_CHANNEL_INBOX, cn_str_of(first->user), &copy->channel);
     if (err) {
-        free(context);
         cn_publish_free(copy);
         return err;
     }
+    struct publish_context *context = copy->context;
     struct publish_context *first_context = first->context;
-    *context = (struct publish_context){.reply = first_context->reply, .first = *result};
+    context->reply = first_context->reply;
+    context->first = *result;
     first_context->reply = NULL;
-    copy->context = context;
     copy->deadline_ms = first->deadline_ms;
     memcpy(copy->user, first->user, sizeof(copy->user));
     memcpy(copy->id, first->id, sizeof(copy->id));
@@ -142,45 +153,37 @@ static void on_published(void *arg, const struct cn_publish *publish,
 
 // ---- From the loop to main ----
 
-struct publish_ask {
-    struct cn_ask ask;
-    struct cn_publish *publish;
-};
+static struct publish_context *context_of(struct cn_mail *mail)
+{
+    return CN_CONTAINER(mail, struct publish_context, ask.mail);
+}
 
 static void free_publish_ask(struct cn_mail *mail)
 {
-    struct publish_ask *ask = CN_CONTAINER(mail, struct publish_ask, ask.mail);
-    struct publish_context *context = ask->publish ? ask->publish->context : NULL;
-    if (context)
-        dispose_of(context->reply);
-    cn_publish_free(ask->publish);
-    free(ask);
+    struct publish_context *context = context_of(mail);
+    dispose_of(context->reply);
+    cn_publish_free(context->publish);
 }
 
-static void read_publish_ask(struct cn_ask *mail, struct cn_hub *hub)
+static void read_publish_ask(struct cn_ask *ask, struct cn_hub *hub)
 {
-    struct publish_ask *ask = CN_CONTAINER(mail, struct publish_ask, ask);
+    struct cn_publish *publish = context_of(&ask->mail)->publish;
     cn_metrics_add(CN_M_PUBLISHES, 1);
-    cn_bus_publish_take(hub->bus, &ask->publish);
-    free(ask);
+    cn_bus_publish_take(hub->bus, &publish);
 }
 
-static struct publish_context *new_context(const struct reply_letter *reply)
+static enum cn_err prepare_reply(struct publish_context *context, const struct reply_letter *reply)
 {
-    struct publish_context *context = calloc(1, sizeof(*context));
     struct reply_letter *copy = malloc(sizeof(*copy));
-    if (!context || !copy) {
-        free(context);
-        free(copy);
-        return NULL;
-    }
+    if (!copy)
+        return CN_NOMEM;
     *copy = *reply;
     copy->letter = (struct cn_letter){{NULL, free_reply}, read_reply};
     copy->sent_us = cn_clock_us();
     context->reply = copy;
     if (copy->loop)
         atomic_fetch_add(&copy->loop->hub->api_waiting, 1);
-    return context;
+    return CN_OK;
 }
 
 static enum cn_err fill_id(struct cn_publish *publish, struct cn_loop *loop, struct cn_str id)
@@ -197,11 +200,11 @@ static enum cn_err fill_id(struct cn_publish *publish, struct cn_loop *loop, str
 static enum cn_err fill(struct cn_publish *publish, struct cn_loop *loop,
                         const struct cn_publish_order *order, const struct reply_letter *reply)
 {
-    struct publish_context *context = new_context(reply);
-    publish->context = context;
-    if (!context)
-        return CN_NOMEM;
-    publish->deadline_ms = cn_clock_ms() + loop->hub->config->publish_deadline_ms;
+    struct publish_context *context = publish->context;
+    enum cn_err err = prepare_reply(context, reply);
+    if (err)
+        return err;
+    publish->deadline_ms = context->reply->sent_us / 1000 + loop->hub->config->publish_deadline_ms;
     publish->channel = *order->channel;
     publish->session = reply->session;
     publish->leg = (int)order->leg;
@@ -209,7 +212,7 @@ static enum cn_err fill(struct cn_publish *publish, struct cn_loop *loop,
     publish->arg = loop->hub;
     context->reply->has_id = order->id.ptr != NULL;
     publish->has_ack = context->reply->has_id || reply->loop; // the API answers always
-    enum cn_err err = cn_str_copy(order->user, publish->user, sizeof(publish->user));
+    err = cn_str_copy(order->user, publish->user, sizeof(publish->user));
     if (!err)
         err = fill_id(publish, loop, order->id);
     memcpy(context->reply->id, publish->id, sizeof(publish->id));
@@ -218,18 +221,17 @@ static enum cn_err fill(struct cn_publish *publish, struct cn_loop *loop,
 
 // The ask for main, with the answer prepared as `reply` says.
 static enum cn_err make_ask(struct cn_loop *loop, const struct cn_publish_order *order,
-                            const struct reply_letter *reply, struct publish_ask **out)
+                            const struct reply_letter *reply, struct cn_ask **out)
 {
-    struct publish_ask *ask = malloc(sizeof(*ask));
-    if (!ask)
+    struct cn_publish *publish = new_publish(order->body);
+    if (!publish)
         return CN_NOMEM;
-    *ask = (struct publish_ask){.ask = {{NULL, free_publish_ask}, read_publish_ask},
-                                .publish = cn_publish_new(order->body)};
-    enum cn_err err = ask->publish ? fill(ask->publish, loop, order, reply) : CN_NOMEM;
+    struct publish_context *context = publish->context;
+    context->ask = (struct cn_ask){{NULL, free_publish_ask}, read_publish_ask};
+    *out = &context->ask;
+    enum cn_err err = fill(publish, loop, order, reply);
     if (err)
-        free_publish_ask(&ask->ask.mail);
-    else
-        *out = ask;
+        free_publish_ask(&context->ask.mail);
     return err;
 }
 
@@ -245,9 +247,9 @@ enum cn_err cn_publish_send(struct cn_session *session, const struct cn_channel_
                                            .body = body,
                                            .leg = leg};
     const struct reply_letter reply = {.session = session->registration.id};
-    struct publish_ask *ask;
+    struct cn_ask *ask;
     enum cn_err err = make_ask(session->loop, &order, &reply, &ask);
-    return err ? err : cn_hub_ask(session, &ask->ask);
+    return err ? err : cn_hub_ask(session, ask);
 }
 
 enum cn_err cn_publish_send_for(struct cn_loop *loop, const struct cn_api_caller *caller,
@@ -257,7 +259,7 @@ enum cn_err cn_publish_send_for(struct cn_loop *loop, const struct cn_api_caller
     if (atomic_load(&loop->hub->api_waiting) >= CN_API_WAITING_MAX)
         return CN_FULL;
     const struct reply_letter reply = {.loop = loop, .caller = *caller};
-    struct publish_ask *ask;
+    struct cn_ask *ask;
     enum cn_err err = make_ask(loop, order, &reply, &ask);
-    return err ? err : cn_hub_put(loop->hub, &ask->ask);
+    return err ? err : cn_hub_put(loop, ask);
 }

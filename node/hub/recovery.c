@@ -35,10 +35,10 @@ struct cn_recovery {
 // A room's name, absent for the inbox.
 static struct cn_str room_of(const struct cn_member *member)
 {
-    const struct cn_channel_name *name = &member->feed->name;
-    if (cn_channel_name_kind(name) == CN_CHANNEL_INBOX)
+    struct cn_str name = member->feed->by_name.key;
+    if (cn_channel_text_kind(name) == CN_CHANNEL_INBOX)
         return (struct cn_str){NULL, 0};
-    return cn_channel_name_bare(name);
+    return cn_channel_text_bare(name);
 }
 
 static struct cn_str id_of(const struct cn_recovery *recovery)

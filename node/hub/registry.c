@@ -4,6 +4,7 @@
 
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "chatnode/thread.h"
 
@@ -26,7 +27,7 @@ struct cn_registry {
 struct user {
     struct cn_hash_node node;
     struct cn_link sessions; // of struct cn_registration, by of_user
-    char name[CN_NAME_MAX + 1];
+    char name[];             // with a NUL; constant
 };
 
 static struct cn_str id_key(const uint64_t *id)
@@ -83,31 +84,30 @@ static struct user *find_user_locked(struct shard *shard, struct cn_str name)
 static struct user *add_user_locked(struct shard *shard, struct cn_str name)
 {
     cn_rwlock_assert_held(&shard->lock);
-    struct user *user = calloc(1, sizeof(*user));
+    struct user *user = calloc(1, sizeof(*user) + name.len + 1);
     if (!user)
         return NULL;
     cn_list_init(&user->sessions);
-    enum cn_err err = cn_str_copy(name, user->name, sizeof(user->name));
-    if (!err) {
-        user->node.key = (struct cn_str){user->name, name.len};
-        err = cn_hash_insert(&shard->table, &user->node);
-    }
-    if (!err)
+    memcpy(user->name, name.ptr, name.len);
+    user->node.key = (struct cn_str){user->name, name.len};
+    if (!cn_hash_insert(&shard->table, &user->node))
         return user;
     free(user);
     return NULL;
 }
 
-static enum cn_err add_to_user(struct cn_registry *registry, struct cn_registration *entry)
+static enum cn_err add_to_user(struct cn_registry *registry, struct cn_str name,
+                               struct cn_registration *entry)
 {
-    struct cn_str name = cn_str_of(entry->user);
     struct shard *shard = shard_of(registry->by_user, name);
     cn_rwlock_write(&shard->lock);
     struct user *user = find_user_locked(shard, name);
     if (!user)
         user = add_user_locked(shard, name);
-    if (user)
+    if (user) {
         cn_list_push_back(&user->sessions, &entry->of_user);
+        entry->user = user->name;
+    }
     cn_rwlock_unlock(&shard->lock);
     return user ? CN_OK : CN_NOMEM;
 }
@@ -120,6 +120,7 @@ static void remove_from_user(struct cn_registry *registry, struct cn_registratio
     struct user *user = find_user_locked(shard, name);
     CN_ASSERT(user);
     cn_list_remove(&entry->of_user);
+    entry->user = NULL;
     bool last = cn_list_is_empty(&user->sessions);
     if (last)
         cn_hash_remove(&shard->table, &user->node);
@@ -146,13 +147,14 @@ static void remove_by_id(struct cn_registry *registry, struct cn_registration *e
     cn_rwlock_unlock(&shard->lock);
 }
 
-enum cn_err cn_registry_add(struct cn_registry *registry, struct cn_registration *entry)
+enum cn_err cn_registry_add(struct cn_registry *registry, struct cn_str user,
+                            struct cn_registration *entry)
 {
     entry->id = atomic_fetch_add_explicit(&registry->next_id, 1, memory_order_relaxed);
     enum cn_err err = add_by_id(registry, entry);
     if (err)
         return err;
-    err = add_to_user(registry, entry);
+    err = add_to_user(registry, user, entry);
     if (err) {
         remove_by_id(registry, entry);
         return err;

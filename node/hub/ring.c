@@ -7,9 +7,9 @@
 
 enum { FIRST_SLOTS = 4 };
 
-static size_t round_up(size_t n)
+static uint32_t round_up(size_t n)
 {
-    size_t power = FIRST_SLOTS;
+    uint32_t power = FIRST_SLOTS;
     while (power < n)
         power *= 2;
     return power;
@@ -17,6 +17,7 @@ static size_t round_up(size_t n)
 
 void cn_ring_init(struct cn_ring *ring, size_t max_frames, size_t max_bytes, struct cn_pos floor)
 {
+    CN_ASSERT(max_frames <= CN_RING_FRAMES_MAX);
     *ring = (struct cn_ring){
         .max_frames = round_up(max_frames), .max_bytes = max_bytes, .floor = floor};
 }
@@ -69,7 +70,7 @@ uint64_t cn_ring_first_with(const struct cn_ring *ring, size_t len)
 
 static enum cn_err grow(struct cn_ring *ring)
 {
-    size_t slot_count = ring->slot_count ? ring->slot_count * 2 : FIRST_SLOTS;
+    uint32_t slot_count = ring->slot_count ? ring->slot_count * 2 : FIRST_SLOTS;
     struct cn_frame **slots = calloc(slot_count, sizeof(struct cn_frame *));
     if (!slots)
         return CN_NOMEM;

@@ -12,7 +12,10 @@
 #include "chatnode/log.h"
 #include "hub_private.h"
 
-enum { ANSWERS_MS = 500 }; // for the bus's answers to come back to the loop
+enum {
+    ANSWERS_MS = 500,          // for the bus's answers to come back to the loop
+    OUTBOX_FIRST_BYTES = 1024, // the answers of a turn and the messages that go with them
+};
 
 // A ping with a payload, so that libwebsockets reports the pong (RFC 6455 section 5.5.2).
 static const unsigned char ping_frame[] = {0x89, 4, 'c', 'h', 'a', 't'};
@@ -41,6 +44,9 @@ static void leave_all(struct cn_session *session)
 static void end(struct cn_session *session, enum cn_reason reason)
 {
     change_state(session, CN_SESSION_CLOSING);
+    CN_LOG(
+        DEBUG, "session.closed", "a session ended", CN_F_INT("session", session->registration.id),
+        CN_F_STR("user", session->registration.user), CN_F_STR("reason", cn_reason_name(reason)));
     cn_registry_remove(session->loop->hub->registry, &session->registration);
     leave_all(session);
     cn_list_remove(&session->queued);
@@ -48,9 +54,6 @@ static void end(struct cn_session *session, enum cn_reason reason)
     cn_list_remove(&session->stalled);
     cn_metrics_add(CN_M_SESSIONS, -1);
     cn_metrics_add(cn_metric_closed(reason), 1);
-    CN_LOG(
-        DEBUG, "session.closed", "a session ended", CN_F_INT("session", session->registration.id),
-        CN_F_STR("user", session->registration.user), CN_F_STR("reason", cn_reason_name(reason)));
 }
 
 void cn_session_close(struct cn_session *session, enum cn_reason reason)
@@ -88,25 +91,16 @@ void cn_session_sweep_dead(struct cn_loop *loop)
 // ---- Birth ----
 
 // "guest-" and 40 random bits in letters that are hard to confuse.
-static void make_guest_name(struct cn_session *session)
+static struct cn_str make_guest_name(const struct cn_loop *loop, char name[CN_NAME_MAX])
 {
     static const char letters[] = "abcdefghjkmnpqrstuvwxyz23456789x";
     unsigned char random[8] = {0};
     if (getrandom(random, sizeof(random), GRND_NONBLOCK) < 0)
-        memcpy(random, &session->loop->last_id, sizeof(random));
-    char *name = session->registration.user;
+        memcpy(random, &loop->last_id, sizeof(random));
     memcpy(name, "guest-", 6);
     for (size_t i = 0; i < sizeof(random); i++)
         name[6 + i] = letters[random[i] % 32];
-    name[6 + sizeof(random)] = '\0';
-}
-
-static enum cn_err take_name(struct cn_session *session, struct cn_str name)
-{
-    if (name.ptr)
-        return cn_str_copy(name, session->registration.user, CN_NAME_MAX + 1);
-    make_guest_name(session);
-    return CN_OK;
+    return (struct cn_str){name, 6 + sizeof(random)};
 }
 
 static void welcome(struct cn_session *session)
@@ -175,9 +169,9 @@ enum cn_err cn_session_new(struct cn_loop *loop, struct cn_sink *sink, const str
     if (!session)
         return CN_NOMEM;
     init(session, loop, sink);
-    enum cn_err err = take_name(session, hello->user);
-    CN_ASSERT(err == CN_OK); // the caller has checked the name
-    err = cn_registry_add(loop->hub->registry, &session->registration);
+    char guest[CN_NAME_MAX];
+    struct cn_str user = hello->user.ptr ? hello->user : make_guest_name(loop, guest);
+    enum cn_err err = cn_registry_add(loop->hub->registry, user, &session->registration);
     if (err) {
         free(session);
         return err;
@@ -241,12 +235,14 @@ static enum cn_err enqueue(struct cn_session *session)
     size_t header_len = cn_frame_header(CN_OPCODE_TEXT, text->len, header);
     if (!has_room(session, header_len + text->len))
         return CN_FULL;
-    char *room = cn_buf_reserve(&session->outbox, header_len + text->len);
+    size_t len = header_len + text->len;
+    bool begins = session->outbox.data == NULL && len < OUTBOX_FIRST_BYTES;
+    char *room = cn_buf_reserve(&session->outbox, begins ? OUTBOX_FIRST_BYTES : len);
     if (!room)
         return CN_NOMEM;
     memcpy(room, header, header_len);
     memcpy(room + header_len, text->data, text->len);
-    session->outbox.len += header_len + text->len;
+    session->outbox.len += len;
     return CN_OK;
 }
 
@@ -346,6 +342,19 @@ bool cn_session_flush(struct cn_session *session)
         cn_buf_reset(outbox, 0);
     cn_list_remove(&session->dirty);
     return !session->choked;
+}
+
+bool cn_session_write_after_answers(struct cn_session *session, struct cn_str frames)
+{
+    struct cn_buf *outbox = &session->outbox;
+    if (session->choked)
+        return false;
+    bool joins = outbox->len > 0 && outbox->len + frames.len <= CN_SINK_BYTES &&
+                 cn_buf_append_str(outbox, frames) == CN_OK;
+    bool has_room = cn_session_flush(session);
+    if (!joins && has_room)
+        cn_session_write(session, frames);
+    return joins || has_room;
 }
 
 void cn_session_settle(struct cn_session *session)

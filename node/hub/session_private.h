@@ -25,12 +25,20 @@ struct cn_loop {
     // Constant after cn_hub_new; any thread.
     struct cn_hub *hub;
     unsigned index;
+    void (*wake)(void *arg); // wakes the loop; main calls it
+    void *wake_arg;
+    void (*defer)(void *arg); // asks for a call of cn_loop_pass_on; the loop calls it
+    void *defer_arg;
+    // The main thread.
+    bool has_news; // a letter was put into the empty mailbox: it is woken at the end of the turn
     // Any thread.
-    struct cn_mailbox letters; // of struct cn_letter; the loop reads
+    struct cn_mailbox letters; // of struct cn_letter; main writes, the loop reads
     atomic_int_fast64_t alive_ms;
     // The loop's thread.
+    bool has_asked;          // something of main, which was not woken for it yet
     struct cn_hash feeds;    // of struct cn_feed
     struct cn_link pending;  // feeds with frames to flush
+    struct cn_link warm;     // feeds whose ring keeps frames, the longest silent first
     struct cn_link dirty;    // sessions with answers to write
     struct cn_link idle;     // sessions by the time of their next ping
     struct cn_link awaiting; // sessions by the time by which their pong is due
@@ -57,6 +65,12 @@ struct cn_loop {
 // Makes loop `index` of the hub; NULL without memory. Main thread.
 CN_MUSTCHECK struct cn_loop *cn_loop_new(struct cn_hub *hub, unsigned index);
 void cn_loop_free(struct cn_loop *loop); // takes NULL
+
+// Main has an ask of this loop's: it is woken at the end of the loop's turn. Loop's thread.
+void cn_loop_has_asked(struct cn_loop *loop);
+
+// Wakes the loop if it has letters that it does not know of. Main thread.
+void cn_loop_wake(struct cn_loop *loop);
 
 // ---- session.c ----
 
@@ -108,6 +122,10 @@ void cn_session_problem(struct cn_session *session, enum cn_problem problem, str
 
 // Writes what is queued, at most CN_SINK_BYTES at once; true when the socket takes more after it.
 CN_MUSTCHECK bool cn_session_flush(struct cn_session *session);
+
+// Writes what is queued and then the frames, in one write where one can carry them. False when the
+// socket is full before the frames: they are not written.
+CN_MUSTCHECK bool cn_session_write_after_answers(struct cn_session *session, struct cn_str frames);
 
 // Writes what is queued, then what its members are owed; closes it if that was decided before.
 void cn_session_settle(struct cn_session *session);

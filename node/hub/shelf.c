@@ -154,7 +154,7 @@ static enum cn_err read_log(struct cn_member *member, const struct cn_want *want
         return CN_NOMEM;
     loop->last_token = loop->last_token == INT32_MAX ? 1 : loop->last_token + 1;
     const struct cn_read_order order = {
-        .channel = member->feed->name,
+        .channel = cn_feed_name(member->feed),
         .kind = want->kind,
         .from = want->from,
         .limit = want->kind == CN_READ_AFTER ? PAGE_ENTRIES : NEWEST_ENTRIES,

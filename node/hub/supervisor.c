@@ -3,6 +3,7 @@
 // the metrics.
 #include <string.h>
 
+#include "chatnode/clock.h"
 #include "chatnode/log.h"
 #include "hub_private.h"
 
@@ -94,9 +95,8 @@ static uint64_t counter(const struct cn_bus_stats *stats, size_t offset)
     return value;
 }
 
-static void report(void *arg)
+static void report_bus(struct cn_hub *hub)
 {
-    struct cn_hub *hub = arg;
     const struct cn_bus_stats *now = cn_bus_stats(hub->bus);
     for (size_t i = 0; i < CN_COUNT(reported); i++) {
         uint64_t more =
@@ -107,12 +107,41 @@ static void report(void *arg)
     int64_t pending = (int64_t)cn_bus_pending(hub->bus);
     cn_metrics_add(CN_M_BUS_PENDING, pending - hub->reported_pending);
     hub->reported_pending = pending;
+}
+
+// What costs memory on this node.
+static size_t count_objects(const struct cn_hub *hub)
+{
+    return cn_registry_count(hub->registry) + hub->channels.count;
+}
+
+void cn_supervisor_note_growth(struct cn_hub *hub)
+{
+    cn_heap_note(&hub->heap, count_objects(hub));
+}
+
+// After many have gone, their memory goes too.
+static void give_back(struct cn_hub *hub)
+{
+    if (!cn_heap_look(&hub->heap, count_objects(hub)))
+        return;
+    int64_t began_us = cn_clock_us();
+    cn_heap_trim();
+    CN_LOG(DEBUG, "heap.trimmed", "free memory was given back to the system",
+           CN_F_INT("took_us", cn_clock_us() - began_us));
+}
+
+static void look_around(void *arg)
+{
+    struct cn_hub *hub = arg;
+    report_bus(hub);
+    give_back(hub);
     cn_timer_start(hub->report_timer, REPORT_EVERY_MS);
 }
 
 enum cn_err cn_supervisor_start(struct cn_hub *hub)
 {
-    enum cn_err err = cn_timer_new(hub->reactor, report, hub, &hub->report_timer);
+    enum cn_err err = cn_timer_new(hub->reactor, look_around, hub, &hub->report_timer);
     if (err == CN_OK)
         cn_timer_start(hub->report_timer, REPORT_EVERY_MS);
     return err;

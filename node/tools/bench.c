@@ -22,11 +22,6 @@ const struct cn_scenario *cn_scenario_find(const char *name)
     return NULL;
 }
 
-const struct cn_scenario *cn_scenario_at(enum cn_scenario_id id)
-{
-    return &scenarios[id];
-}
-
 _Noreturn void cn_bench_fail(enum cn_bench_exit code, const char *format, ...)
 {
     va_list arguments;

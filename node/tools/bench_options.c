@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: MIT
-// The options of the bench: one table, from which they are read and --help is printed.
+// The options of the bench: one table, from which they are read and --help is printed. An option
+// that means something else to another scenario, or has another default there, has a row more.
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "bench_private.h"
+#include "watch.h"
 
 enum kind { KIND_TEXT, KIND_URLS, KIND_PIDS, KIND_WHOLE, KIND_REAL, KIND_FLAG };
 
@@ -27,6 +29,8 @@ enum {
     ALL = (1u << CN_SCENARIO_COUNT) - 1,
     STEADY = BIT(FANOUT) | BIT(ROOMS) | BIT(DIRECT) | BIT(FANIN) | BIT(IDLE),
     SENDING = STEADY & ~BIT(IDLE),
+    RETURNING = BIT(JITTER) | BIT(AVALANCHE),
+    STORM = RETURNING | BIT(CHURN),
 };
 
 #define AT(field) offsetof(struct cn_bench_options, field)
@@ -39,11 +43,19 @@ static const struct option table[] = {
      "where publishers connect, instead of being spread like everybody"},
     {"dialect", KIND_TEXT, AT(dialect), ALL, NULL, 0, 0, "NAME",
      "how to speak to the server"},
-    {"clients", KIND_WHOLE, AT(clients), ALL, "100", 1, 10000000, "N",
+    {"clients", KIND_WHOLE, AT(clients), STEADY, "100", 1, 10000000, "N",
      "connections that receive"},
+    {"clients", KIND_WHOLE, AT(clients), BIT(JITTER), "2000", 1, 10000000, "N",
+     "connections that are cut"},
+    {"clients", KIND_WHOLE, AT(clients), BIT(AVALANCHE), "5000", 1, 10000000, "N",
+     "connections that are cut"},
+    {"clients", KIND_WHOLE, AT(clients), BIT(CHURN), "10000", 1, 10000000, "N",
+     "members of the room that are cut"},
     {"rooms", KIND_WHOLE, AT(rooms), BIT(ROOMS) | BIT(DIRECT), "0", 1, 10000000, "N",
      "rooms that the clients are spread over; in direct: users (default: 10 clients to a room, "
      "1 to a user)"},
+    {"rooms", KIND_WHOLE, AT(rooms), RETURNING, "20", 1, 1000000, "N",
+     "rooms that the clients are spread over, with a publisher each that is not cut"},
     {"publishers", KIND_WHOLE, AT(publishers), BIT(FANOUT) | BIT(ROOMS), "0", 1, 1000000, "N",
      "connections that send, besides the clients (default: 1, in rooms one for each)"},
     {"in-flight", KIND_WHOLE, AT(in_flight), SENDING, "0", 1, 65536, "N",
@@ -51,25 +63,53 @@ static const struct option table[] = {
      "without --rate)"},
     {"rate", KIND_REAL, AT(rate), SENDING, NULL, 0.01, 10000000, "R",
      "messages a second in all, due at even times; latency counts from when a message was due"},
+    {"rate", KIND_REAL, AT(rate), BIT(JITTER), "40", 0.01, 1000000, "R",
+     "messages a second in all"},
+    {"rate", KIND_REAL, AT(rate), BIT(AVALANCHE), "20", 0.01, 1000000, "R",
+     "messages a second in all"},
+    {"rate", KIND_REAL, AT(rate), BIT(CHURN), "2", 0.01, 1000000, "R",
+     "messages a second to the room"},
     {"messages", KIND_WHOLE, AT(messages), SENDING, "0", 1, 1000000000, "N",
      "end after N messages in all, instead of after --seconds"},
     {"seconds", KIND_REAL, AT(seconds), STEADY, "5", 0.1, 86400, "S",
      "how long is measured"},
+    {"seconds", KIND_REAL, AT(seconds), BIT(JITTER), "60", 0.1, 86400, "S",
+     "how long clients are cut while messages are published"},
+    {"seconds", KIND_REAL, AT(seconds), BIT(AVALANCHE), "30", 0.1, 86400, "S",
+     "how long messages are published; after a third of it the clients are cut"},
+    {"seconds", KIND_REAL, AT(seconds), BIT(CHURN), "10", 0.1, 86400, "S",
+     "how long newcomers come and go; after a third of it the members are cut"},
     {"warmup", KIND_REAL, AT(warmup), SENDING, "1", 0, 3600, "S",
      "the same load for this long before anything is measured"},
-    {"patience", KIND_REAL, AT(patience), STEADY, "30", 1, 3600, "S",
+    {"patience", KIND_REAL, AT(patience), STEADY | STORM, "30", 1, 3600, "S",
      "without any progress for this long, what is missing is lost"},
-    {"payload", KIND_WHOLE, AT(payload), SENDING, "128", 32, 65000, "BYTES",
+    {"payload", KIND_WHOLE, AT(payload), SENDING, "128", CN_STAMP_BYTES, 65000, "BYTES",
+     "length of each message's content"},
+    {"payload", KIND_WHOLE, AT(payload), STORM, "128", 8, 65000, "BYTES",
      "length of each message's content"},
     {"acks", KIND_FLAG, AT(acks), SENDING & ~BIT(FANIN), NULL, 0, 1, NULL,
      "give each message an id, so that it is acked (fanin always does)"},
     {"connect-rate", KIND_REAL, AT(connect_rate), ALL, NULL, 0.1, 1000000, "N",
      "handshakes a second at most (default: 128 at a time, as fast as that goes)"},
-    {"processes", KIND_WHOLE, AT(processes), STEADY, "0", 1, 64, "N",
+    {"processes", KIND_WHOLE, AT(processes), STEADY | BIT(CHURN), "0", 1, 64, "N",
      "processes that make the load (default: as many as descriptors ask for)"},
     {"sources", KIND_WHOLE, AT(sources), ALL, "0", 1, 10000, "N",
      "source addresses 127.0.0.1 and up, to a server on loopback (default: as many as ports "
      "ask for)"},
+    {"cut", KIND_WHOLE, AT(cut), BIT(JITTER), "15000", 1, 86400000, "MS",
+     "milliseconds from one cut of a client's connection to the next one"},
+    {"offline", KIND_WHOLE, AT(offline), BIT(JITTER), "2000", 0, 86400000, "MS",
+     "milliseconds that a client is away before it comes back"},
+    {"backoff", KIND_WHOLE, AT(backoff), STORM, "1000", 1, 30000, "MS",
+     "a client that lost its node waits at random up to so many milliseconds, twice as long after "
+     "each failed attempt; a server's retry-after is heeded instead"},
+    {"kill-pid", KIND_WHOLE, AT(kill_pid), BIT(AVALANCHE), "0", 2, 1 << 30, "PID",
+     "instead of cutting the clients kill this process, the node of the last URL; its clients go "
+     "to the others"},
+    {"newcomers", KIND_WHOLE, AT(newcomers), BIT(CHURN), "500", 1, 1000000, "N",
+     "clients that come and go all the time, besides the members"},
+    {"stay", KIND_WHOLE, AT(stay), BIT(CHURN), "500", 1, 3600000, "MS",
+     "milliseconds that a newcomer stays, and is away, on average"},
     {"pid", KIND_PIDS, AT(pids), ALL, NULL, 1, 1 << 30, "PID",
      "a process of the server; once for each: its processor time and memory are reported"},
     {"json", KIND_FLAG, AT(json), ALL, NULL, 0, 1, NULL,
@@ -79,19 +119,24 @@ static const struct option table[] = {
 };
 // clang-format on
 
-static const struct option *find(const char *name, size_t len)
+static bool is_named(const struct option *option, const char *name, size_t len)
 {
-    for (size_t i = 0; i < CN_COUNT(table); i++)
-        if (strlen(table[i].name) == len && memcmp(table[i].name, name, len) == 0)
-            return &table[i];
-    return NULL;
+    return strlen(option->name) == len && memcmp(option->name, name, len) == 0;
 }
 
-bool cn_bench_options_has(const struct cn_bench_options *options, const char *name)
+static bool applies(const struct option *option, const struct cn_scenario *scenario)
 {
-    const struct option *option = find(name, strlen(name));
-    CN_ASSERT(option != NULL);
-    return options->given >> (option - table) & 1;
+    return option->scenarios >> scenario->id & 1;
+}
+
+// The row of this name that applies to the scenario, else one that does not, else NULL.
+static const struct option *find(const struct cn_scenario *scenario, const char *name, size_t len)
+{
+    const struct option *found = NULL;
+    for (size_t i = 0; i < CN_COUNT(table); i++)
+        if (is_named(&table[i], name, len) && (found == NULL || applies(&table[i], scenario)))
+            found = &table[i];
+    return found;
 }
 
 // ---- Reading ----
@@ -166,14 +211,14 @@ static int take(const struct cn_scenario *scenario, int argc, char **argv,
 {
     const char *name = argv[0] + 2;
     size_t len = strcspn(name, "=");
-    const struct option *option = strncmp(argv[0], "--", 2) == 0 ? find(name, len) : NULL;
+    const struct option *option = strncmp(argv[0], "--", 2) == 0 ? find(scenario, name, len) : NULL;
     const char *value = name[len] == '=' ? name + len + 1 : NULL;
     int words = option && option->argument && !value ? 2 : 1;
     if (words == 2 && argc > 1)
         value = argv[1];
     if (option == NULL)
         snprintf(why, 256, "%.100s is no option", argv[0]);
-    else if (!(option->scenarios >> scenario->id & 1))
+    else if (!applies(option, scenario))
         snprintf(why, 256, "--%s does not apply to %s", option->name, scenario->name);
     else if (option->argument && value == NULL)
         snprintf(why, 256, "--%s needs a value", option->name);
@@ -186,13 +231,13 @@ static int take(const struct cn_scenario *scenario, int argc, char **argv,
     return 0;
 }
 
-static void set_fallbacks(struct cn_bench_options *out)
+static void set_fallbacks(const struct cn_scenario *scenario, struct cn_bench_options *out)
 {
     for (size_t i = 0; i < CN_COUNT(table); i++) {
         struct option option = table[i];
         option.min = 0; // 0 may stand for "not given"
         char why[256];
-        if (option.fallback != NULL && !(out->given >> i & 1))
+        if (option.fallback != NULL && applies(&option, scenario) && !(out->given >> i & 1))
             CN_ASSERT(set(out, &option, option.fallback, why));
     }
 }
@@ -207,7 +252,7 @@ bool cn_bench_options_parse(const struct cn_scenario *scenario, int argc, char *
             return false;
         at += words;
     }
-    set_fallbacks(out);
+    set_fallbacks(scenario, out);
     return true;
 }
 
@@ -231,7 +276,7 @@ void cn_bench_options_help(const struct cn_scenario *scenario)
 {
     for (size_t i = 0; i < CN_COUNT(table); i++) {
         const struct option *option = &table[i];
-        if (scenario != NULL && !(option->scenarios >> scenario->id & 1))
+        if (scenario != NULL && !applies(option, scenario))
             continue;
         char name[64];
         char help[512];

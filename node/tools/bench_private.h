@@ -37,7 +37,10 @@ struct cn_bench;
     X(ROOMS, "rooms", cn_steady_run, "many small rooms, each with its own messages")               \
     X(DIRECT, "direct", cn_steady_run, "pairs of users write to each other")                       \
     X(FANIN, "fanin", cn_steady_run, "every client stores messages in a room of its own")          \
-    X(IDLE, "idle", cn_steady_run, "connections that do nothing: what they cost")
+    X(IDLE, "idle", cn_steady_run, "connections that do nothing: what they cost")                  \
+    X(JITTER, "jitter", cn_storm_run, "clients are cut again and again, and resume")               \
+    X(AVALANCHE, "avalanche", cn_storm_run, "all are cut at once and come back to the last URL")   \
+    X(CHURN, "churn", cn_churn_run, "all members are cut at once while newcomers come and go")
 
 enum cn_scenario_id {
 #define X(symbol, name, run, summary) CN_SCENARIO_##symbol,
@@ -56,7 +59,6 @@ struct cn_scenario {
 
 // NULL when there is none of that name.
 const struct cn_scenario *cn_scenario_find(const char *name);
-const struct cn_scenario *cn_scenario_at(enum cn_scenario_id id);
 
 // ---- Options ----
 
@@ -81,6 +83,12 @@ struct cn_bench_options {
     double connect_rate; // 0: as fast as it goes
     long processes;      // 0: as many as needed
     long sources;        // 0: as many as needed
+    long cut;            // milliseconds between two cuts of a client; 0: it is not cut by itself
+    long offline;        // milliseconds
+    long backoff;        // milliseconds
+    long newcomers;
+    long stay;     // milliseconds
+    long kill_pid; // 0: nothing is killed
     long seed;
     bool acks;
     bool json;
@@ -91,9 +99,6 @@ struct cn_bench_options {
 // table's defaults. False: `why`, at least 256 bytes, says what is wrong.
 CN_MUSTCHECK bool cn_bench_options_parse(const struct cn_scenario *scenario, int argc, char **argv,
                                          struct cn_bench_options *out, char why[256]);
-
-// Whether the command line had this option.
-bool cn_bench_options_has(const struct cn_bench_options *options, const char *name);
 
 // Prints the options of one scenario, or of all (NULL).
 void cn_bench_options_help(const struct cn_scenario *scenario);
@@ -128,5 +133,10 @@ int cn_bench_command(const char *program, const struct cn_dialect *const *dialec
 // ---- steady.c: fanout, rooms, direct, fanin, idle ----
 
 enum cn_bench_exit cn_steady_run(struct cn_bench *bench);
+
+// ---- storm.c: jitter, avalanche; churn.c ----
+
+enum cn_bench_exit cn_storm_run(struct cn_bench *bench);
+enum cn_bench_exit cn_churn_run(struct cn_bench *bench);
 
 #endif

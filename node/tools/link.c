@@ -39,6 +39,11 @@ void cn_link_close(struct cn_link *link)
     *link = (struct cn_link){.fd = -1};
 }
 
+void cn_link_shut(struct cn_link *link)
+{
+    (void)shutdown(link->fd, SHUT_WR); // fails when the other side was faster: on_end comes
+}
+
 static void end(struct cn_link *link, int status, int retry_after_ms)
 {
     const struct cn_link_events *events = link->events;
@@ -178,7 +183,8 @@ static size_t take_answer(struct cn_link *link, char *bytes, size_t len)
         return size;
     }
     const char *after = strcasestr(bytes, "\r\nretry-after:");
-    end(link, (int)cn_text_number(bytes, "HTTP/1.1 "),
+    bool is_http = strncmp(bytes, "HTTP/1.", 7) == 0 && strlen(bytes) > 9;
+    end(link, is_http ? (int)strtol(bytes + 9, NULL, 10) : 0,
         after ? (int)strtol(after + 14, NULL, 10) * 1000 : 0);
     return 0;
 }

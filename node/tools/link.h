@@ -97,6 +97,10 @@ void cn_link_send(struct cn_link *link, const char *text, size_t len);
 void cn_link_send_raw(struct cn_link *link, const void *bytes, size_t len);
 void cn_link_flush(struct cn_link *link);
 
+// Ends sending, as a client does that ends: on_end comes once the other side has closed too. The
+// link is open.
+void cn_link_shut(struct cn_link *link);
+
 // Cuts the connection with a reset, as a client does that loses its network. No-op when closed.
 void cn_link_close(struct cn_link *link);
 

@@ -41,13 +41,9 @@ long cn_plan_members(const struct cn_plan *plan, long room)
     return cn_plan_first(plan, room + 1) - cn_plan_first(plan, room);
 }
 
-long cn_plan_publisher(const struct cn_plan *plan, long client)
+long cn_plan_client(const struct cn_plan *plan, long publisher)
 {
-    if (plan->extra)
-        return -1;
-    long room = cn_plan_room(plan, client);
-    long publisher = room + (client - cn_plan_first(plan, room)) * plan->rooms;
-    return publisher < plan->publishers ? publisher : -1;
+    return cn_plan_first(plan, publisher % plan->rooms) + publisher / plan->rooms;
 }
 
 long cn_plan_target(const struct cn_plan *plan, long publisher)
@@ -86,8 +82,7 @@ long cn_plan_home(const struct cn_plan *plan, long publisher)
 {
     if (plan->extra)
         return publisher % plan->processes;
-    long room = publisher % plan->rooms;
-    return cn_plan_process(plan, cn_plan_first(plan, room) + publisher / plan->rooms);
+    return cn_plan_process(plan, cn_plan_client(plan, publisher));
 }
 
 long cn_plan_parts(const struct cn_plan *plan, long room)

@@ -26,8 +26,8 @@ long cn_plan_room(const struct cn_plan *plan, long client);
 long cn_plan_first(const struct cn_plan *plan, long room); // its first client
 long cn_plan_members(const struct cn_plan *plan, long room);
 
-// The publisher that this client is, or -1.
-long cn_plan_publisher(const struct cn_plan *plan, long client);
+// The client that a publisher is, unless publishers are extra connections.
+long cn_plan_client(const struct cn_plan *plan, long publisher);
 
 // Where a publisher's messages go, and its number among those who write there.
 long cn_plan_target(const struct cn_plan *plan, long publisher);

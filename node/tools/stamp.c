@@ -5,7 +5,7 @@
 #include "watch.h"
 
 // In this order, behind the mark.
-enum { TAG = 4, ROOM = 6, LANE = 4, SEQ = 8, SLOT = 4, DUE = 12 };
+enum { TAG = 4, ROOM = 6, LANE = 4, SEQ = 8, SLOT = 4, AGAIN = 1, DUE = 12 };
 
 static const char mark = '~';
 
@@ -24,6 +24,7 @@ void cn_stamp_write(const struct cn_stamp *stamp, char out[CN_STAMP_BYTES])
     at = put(at, stamp->lane, LANE);
     at = put(at, stamp->seq, SEQ);
     at = put(at, stamp->slot, SLOT);
+    at = put(at, stamp->again, AGAIN);
     put(at, (uint64_t)stamp->due_us, DUE);
 }
 
@@ -48,6 +49,7 @@ static bool read_stamp(const char *at, struct cn_stamp *out)
     out->lane = (unsigned)get(&at, LANE, &bad);
     out->seq = (uint32_t)get(&at, SEQ, &bad);
     out->slot = (unsigned)get(&at, SLOT, &bad);
+    out->again = get(&at, AGAIN, &bad) != 0;
     out->due_us = (int64_t)get(&at, DUE, &bad);
     return !bad;
 }

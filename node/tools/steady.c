@@ -124,7 +124,9 @@ static void prepare(struct cn_steady *steady)
     steady->tallies = share((size_t)plan->processes, sizeof(*steady->tallies));
     steady->rooms = share((size_t)plan->rooms, sizeof(*steady->rooms));
     steady->parts = share((size_t)plan->publishers, (size_t)(steady->slots + 1) * sizeof(uint16_t));
+    steady->measured_from_us = share(1, sizeof(*steady->measured_from_us));
     atomic_store(steady->phase_us, cn_clock_us());
+    atomic_store(steady->measured_from_us, INT64_MAX);
 }
 
 // ---- Looking ----
@@ -185,6 +187,17 @@ static void show(struct coordinator *all, const char *stage, double done)
     cn_report_show(all->report, &state);
 }
 
+// A process that ended before it was told to has said why: so does this one.
+static void follow_failure(struct coordinator *all)
+{
+    struct cn_workers *workers = &all->steady->workers;
+    if (cn_workers_running(workers) == all->steady->plan.processes)
+        return;
+    cn_report_free(all->report);
+    cn_workers_stop(workers);
+    _Exit(workers->code ? workers->code : CN_BENCH_INCOMPLETE);
+}
+
 // One look at everything. True while the phase may go on.
 static bool look(struct coordinator *all, const char *stage, double done, int ms)
 {
@@ -192,11 +205,7 @@ static bool look(struct coordinator *all, const char *stage, double done, int ms
     all->now_us = cn_clock_us();
     add_up(all, false);
     note_progress(all);
-    if (cn_workers_running(&all->steady->workers) < all->steady->plan.processes) {
-        cn_report_free(all->report);
-        cn_workers_stop(&all->steady->workers);
-        _Exit(all->steady->workers.code);
-    }
+    follow_failure(all);
     show(all, stage, done);
     return !all->interrupted && !all->stalled && !all->broken;
 }
@@ -207,6 +216,8 @@ static void begin(struct coordinator *all, enum cn_phase phase)
 {
     all->now_us = all->progress_us = cn_clock_us();
     atomic_store(all->steady->phase_us, all->now_us);
+    if (phase == CN_PHASE_RUNNING)
+        atomic_store(all->steady->measured_from_us, all->now_us);
     atomic_store(all->steady->phase, (int)phase);
     cn_workers_wake_all(&all->steady->workers);
 }
@@ -291,6 +302,7 @@ static void start(struct coordinator *all)
     bool watched = cn_probe_add(&all->generator, getpid()) == CN_OK;
     for (int i = 0; watched && i < steady->workers.count; i++)
         watched = cn_probe_add(&all->generator, steady->workers.pids[i]) == CN_OK;
+    follow_failure(all);
     if (!watched)
         cn_bench_fail(CN_BENCH_INCOMPLETE, "%s", all->generator.why);
     all->report = cn_report_new(stderr, steady->bench->options.json && !isatty(STDERR_FILENO));
@@ -312,6 +324,7 @@ static void measure(struct coordinator *all, struct cn_outcome *outcome)
     if (goes_on(all)) {
         run(all, CN_PHASE_RUNNING, "running", options->seconds);
         begun_us = atomic_load(all->steady->phase_us);
+        outcome->load_seconds = (double)(all->now_us - begun_us) / 1e6;
         settle(all, CN_PHASE_FINISHING, "finishing");
         outcome->complete = goes_on(all);
     }

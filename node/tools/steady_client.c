@@ -161,6 +161,9 @@ static size_t on_bytes(struct cn_link *link, char *bytes, size_t len)
     struct cn_client *client = (struct cn_client *)link;
     const struct cn_dialect *dialect = dialect_of(client);
     int64_t now_us = cn_clock_us();
+    // Another process may send in the next phase already.
+    client->crew->watch.measured_from_us =
+        atomic_load_explicit(client->crew->steady->measured_from_us, memory_order_relaxed);
     size_t at = 0;
     while (at < len) {
         struct cn_unit unit;

@@ -6,6 +6,8 @@
 #include "chatnode/clock.h"
 #include "steady_private.h"
 
+enum { REFUSED_LOOK_US = 10000 };
+
 // ---- Its share of the plan ----
 
 static void *get(size_t count, size_t size)
@@ -83,8 +85,7 @@ static void make_publishers(struct cn_crew *crew)
     for (long p = 0; crew->steady->sends && p < plan->publishers; p++) {
         if (cn_plan_home(plan, p) != crew->index)
             continue;
-        long at = plan->extra ? own + p / plan->processes
-                              : cn_plan_first(plan, p % plan->rooms) + p / plan->rooms - begin;
+        long at = plan->extra ? own + p / plan->processes : cn_plan_client(plan, p) - begin;
         make_publisher(crew, p, &crew->clients[at]);
     }
 }
@@ -127,10 +128,14 @@ static void fini(struct cn_crew *crew)
 
 // ---- Connecting ----
 
-static void open_refused(struct cn_crew *crew)
+// Those who may come again by now, `most` at once.
+static void open_refused(struct cn_crew *crew, long most)
 {
     int64_t now_us = cn_clock_us();
-    for (long i = 0; i < crew->opened && crew->waiting > 0; i++) {
+    if (now_us - crew->looked_us < REFUSED_LOOK_US)
+        return; // it looks at all clients
+    crew->looked_us = now_us;
+    for (long i = 0; i < crew->opened && crew->waiting > 0 && crew->connecting < most; i++) {
         struct cn_client *client = &crew->clients[i];
         if (client->due_us == 0 || client->due_us > now_us)
             continue;
@@ -157,7 +162,7 @@ static void open_more(struct cn_crew *crew)
     while (crew->opened < most && crew->connecting < together)
         cn_client_open(&crew->clients[crew->opened++]);
     if (crew->waiting > 0)
-        open_refused(crew);
+        open_refused(crew, together);
 }
 
 // ---- The turn ----
@@ -209,8 +214,6 @@ static void follow_phase(struct cn_crew *crew)
         return;
     crew->phase = phase;
     crew->phase_us = atomic_load(crew->steady->phase_us);
-    if (phase == CN_PHASE_RUNNING)
-        crew->watch.measured_from_us = crew->phase_us;
     if (phase == CN_PHASE_WARMING || phase == CN_PHASE_RUNNING)
         cn_crew_begin_phase(crew);
     atomic_store(&crew->tally->phase, (int)phase);

@@ -73,7 +73,8 @@ struct cn_steady {
     // Shared.
     _Atomic int *phase;
     _Atomic int64_t *phase_us; // when it began
-    struct cn_tally *tallies;  // one for each process
+    _Atomic int64_t *measured_from_us;
+    struct cn_tally *tallies; // one for each process
     struct cn_room_share *rooms;
     _Atomic uint16_t *parts; // slots of each publisher: what is missing until all have it
 };
@@ -148,11 +149,12 @@ struct cn_crew {
     uint64_t phase_quota; // of all its publishers
     long opened;          // connections that have been begun
     long connecting;
-    long waiting;     // were refused, and come again
-    long again;       // messages that were refused, and are to be sent again
-    bool wake_others; // somebody in another process may be able to send
-    char *content;    // of a message: the stamp's room, then filling
-    char *text;       // the message as the dialect has it
+    long waiting;      // were refused, and come again
+    int64_t looked_us; // when they were looked for
+    long again;        // messages that were refused, and are to be sent again
+    bool wake_others;  // somebody in another process may be able to send
+    char *content;     // of a message: the stamp's room, then filling
+    char *text;        // the message as the dialect has it
 };
 
 // The process of number `index`: connects, sends, receives, until the end.
@@ -196,7 +198,8 @@ void cn_publisher_delivered(struct cn_publisher *publisher, const struct cn_stam
 struct cn_outcome {
     const struct cn_steady *steady;
     struct cn_tally sum;
-    double seconds;
+    double seconds;      // until the last delivery
+    double load_seconds; // until the last message was sent
     bool complete;
     bool interrupted;
     bool stalled;

@@ -61,7 +61,7 @@ static struct cn_publisher *find(struct cn_crew *crew, long number)
     const struct cn_plan *plan = &crew->steady->plan;
     if (plan->extra)
         return &crew->publishers[number / plan->processes];
-    long client = cn_plan_first(plan, number % plan->rooms) + number / plan->rooms;
+    long client = cn_plan_client(plan, number);
     return crew->clients[client - cn_plan_begin(plan, crew->index)].publisher;
 }
 
@@ -88,7 +88,7 @@ void cn_crew_complete(void *context, unsigned room, unsigned lane, unsigned slot
 // ---- One message ----
 
 static void put(struct cn_crew *crew, struct cn_publisher *publisher, uint64_t number,
-                int64_t due_us)
+                int64_t due_us, bool again)
 {
     const struct cn_bench *bench = crew->steady->bench;
     long slots = crew->steady->slots;
@@ -97,6 +97,7 @@ static void put(struct cn_crew *crew, struct cn_publisher *publisher, uint64_t n
                                    .lane = (unsigned)publisher->lane,
                                    .seq = (uint32_t)(number - 1),
                                    .slot = slots ? (unsigned)(number % (uint64_t)slots) : 0,
+                                   .again = again,
                                    .due_us = due_us};
     struct cn_party party = cn_client_party(publisher->client);
     cn_stamp_write(&stamp, crew->content);
@@ -124,7 +125,7 @@ static void publish(struct cn_crew *crew, struct cn_publisher *publisher, int64_
     CN_TALLY(crew->tally->sent, 1);
     if (crew->phase == CN_PHASE_RUNNING)
         CN_TALLY(crew->tally->measured_messages, 1);
-    put(crew, publisher, number, due_us);
+    put(crew, publisher, number, due_us, false);
 }
 
 // ---- Answers ----
@@ -195,7 +196,7 @@ static void send_again(struct cn_crew *crew, struct cn_publisher *publisher, int
         slot->again_us = 0;
         crew->again--;
         CN_TALLY(crew->tally->retries, 1);
-        put(crew, publisher, slot->number, slot->due_us);
+        put(crew, publisher, slot->number, slot->due_us, true);
     }
 }
 

@@ -70,7 +70,7 @@ static const char *limit_of(const struct cn_outcome *outcome)
         .generator = outcome->generator.busiest_share,
         .machine = outcome->generator.machine_share,
         .rate = options_of(outcome)->rate,
-        .reached = (double)sum->measured_messages / outcome->seconds,
+        .reached = (double)sum->measured_messages / outcome->load_seconds,
         .in_flight = (uint64_t)outcome->steady->slots,
     };
     return cn_limit_judge(&facts);

@@ -129,6 +129,7 @@ static void append(struct cn_stream *stream, const char *bytes, size_t len,
                                      .seq = stamp->seq,
                                      .lane = (uint16_t)stamp->lane,
                                      .slot = (uint16_t)stamp->slot,
+                                     .again = stamp->again,
                                      .next_before = stream->lanes[stamp->lane].next};
     entry->verdict = cn_sequence_note(&stream->lanes[stamp->lane], stamp->seq);
     memcpy(stream->bytes + (stream->end - stream->base), bytes, len);
@@ -148,9 +149,9 @@ static void note_time(struct cn_watch *watch, int64_t due_us, int64_t now_us)
     cn_histogram_add(watch->latency, now_us - due_us, 1);
 }
 
-static void note_fault(struct cn_watch *watch, enum cn_sequence_verdict verdict)
+static void note_fault(struct cn_watch *watch, enum cn_sequence_verdict verdict, bool again)
 {
-    watch->disordered += verdict == CN_SEQUENCE_LATE;
+    watch->disordered += verdict == CN_SEQUENCE_LATE && !again;
     watch->duplicates += verdict == CN_SEQUENCE_DOUBLE;
 }
 
@@ -167,7 +168,7 @@ static void advance(struct cn_stream *stream, struct cn_watch_member *member, in
     struct cn_watch_entry *entry = entry_at(stream, member->next++);
     member->at = entry->end;
     if (entry->verdict != CN_SEQUENCE_NEW)
-        note_fault(stream->watch, entry->verdict);
+        note_fault(stream->watch, entry->verdict, entry->again);
     if (entry->verdict != CN_SEQUENCE_DOUBLE) {
         member->unique++;
         note_time(stream->watch, entry->due_us, now_us);
@@ -225,7 +226,7 @@ static void take_alone(struct cn_stream *stream, struct cn_watch_member *member,
                        const struct cn_stamp *stamp, int64_t now_us)
 {
     enum cn_sequence_verdict verdict = cn_sequence_note(&member->own[stamp->lane], stamp->seq);
-    note_fault(stream->watch, verdict);
+    note_fault(stream->watch, verdict, stamp->again);
     if (verdict == CN_SEQUENCE_DOUBLE)
         return;
     member->unique++;

@@ -17,7 +17,7 @@
 
 // ---- The stamp at the beginning of each message's content ----
 
-enum { CN_STAMP_BYTES = 39 };
+enum { CN_STAMP_BYTES = 40 };
 
 struct cn_stamp {
     unsigned tag;  // 16 bits: of the run
@@ -25,6 +25,7 @@ struct cn_stamp {
     unsigned lane; // 16 bits: which of those who write to the room
     uint32_t seq;  // from 0, of this lane
     unsigned slot; // 16 bits: the sender's own
+    bool again;    // it was refused before, and may have been overtaken
     int64_t due_us;
 };
 
@@ -74,6 +75,7 @@ struct cn_watch_entry {
     uint32_t next_before; // of its lane, before it came
     uint16_t lane;
     uint16_t slot;
+    bool again;
     enum cn_sequence_verdict verdict;
 };
 

@@ -98,50 +98,74 @@ enum field_bit {
 // refused, not ignored: a message that was meant for one user must not end up in a room.
 enum { FIELDS_OF_ADDRESS = FIELD_ROOM | FIELD_TO | FIELD_WITH };
 
-// The views of a string's bytes; may contain NUL.
-static struct cn_str text_of(const json_t *value)
+// A field's value. `text` is absent when it is not a string; it may contain NUL.
+struct value {
+    struct cn_str text;
+    const json_t *json; // NULL: of a flat object
+};
+
+// A request's object: as the parser made it, or, without a tree, a flat one.
+struct object {
+    json_t *tree;
+    struct cn_flat_object flat;
+};
+
+// False when the object has no such field.
+static bool find(const struct object *object, struct cn_str name, struct value *out)
 {
-    return (struct cn_str){json_string_value(value), json_string_length(value)};
+    *out = (struct value){.json = NULL};
+    if (!object->tree) {
+        out->text = cn_flat_object_find(&object->flat, name);
+        return out->text.ptr != NULL;
+    }
+    out->json = json_object_get(object->tree, name.ptr);
+    if (json_is_string(out->json))
+        out->text = (struct cn_str){json_string_value(out->json), json_string_length(out->json)};
+    return out->json != NULL;
 }
 
-static enum cn_err read_name(const json_t *value, struct cn_str *out)
+static enum cn_err read_name(const struct value *value, struct cn_str *out)
 {
-    if (!json_is_string(value) || !cn_name_is_valid(text_of(value)))
+    if (!value->text.ptr || !cn_name_is_valid(value->text))
         return CN_INVALID;
-    *out = text_of(value);
+    *out = value->text;
     return CN_OK;
 }
 
-static enum cn_err read_position(const json_t *value, bool *has, struct cn_pos *out)
+static enum cn_err read_position(const struct value *value, bool *has, struct cn_pos *out)
 {
-    *has = json_is_string(value) && cn_pos_parse(text_of(value), out) == CN_OK;
+    *has = value->text.ptr && cn_pos_parse(value->text, out) == CN_OK;
     return *has ? CN_OK : CN_INVALID;
 }
 
-static enum cn_err read_room(const json_t *value, struct cn_request *out)
+static enum cn_err read_room(const struct value *value, struct cn_request *out)
 {
     return read_name(value, &out->room);
 }
 
-static enum cn_err read_with(const json_t *value, struct cn_request *out)
+static enum cn_err read_with(const struct value *value, struct cn_request *out)
 {
     return read_name(value, &out->with);
 }
 
-static enum cn_err read_to(const json_t *value, struct cn_request *out)
+static enum cn_err read_to(const struct value *value, struct cn_request *out)
 {
     return read_name(value, &out->to);
 }
 
-static enum cn_err read_from(const json_t *value, struct cn_request *out)
+static enum cn_err read_from(const struct value *value, struct cn_request *out)
 {
     return read_name(value, &out->from);
 }
 
-// Writes the value anew, without white space.
-static enum cn_err read_content(const json_t *value, struct cn_request *out)
+// Writes the value anew, without white space. A flat object's string is compact as it stands.
+static enum cn_err read_content(const struct value *value, struct cn_request *out)
 {
-    char *text = json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY);
+    if (!value->json) {
+        out->content = (struct cn_str){value->text.ptr - 1, value->text.len + 2};
+        return CN_OK;
+    }
+    char *text = json_dumps(value->json, JSON_COMPACT | JSON_ENCODE_ANY);
     if (!text)
         return CN_NOMEM;
     out->owned_text = text;
@@ -149,24 +173,24 @@ static enum cn_err read_content(const json_t *value, struct cn_request *out)
     return CN_OK;
 }
 
-static enum cn_err read_since(const json_t *value, struct cn_request *out)
+static enum cn_err read_since(const struct value *value, struct cn_request *out)
 {
     return read_position(value, &out->has_since, &out->since);
 }
 
-static enum cn_err read_before(const json_t *value, struct cn_request *out)
+static enum cn_err read_before(const struct value *value, struct cn_request *out)
 {
     return read_position(value, &out->has_before, &out->before);
 }
 
-static enum cn_err read_after(const json_t *value, struct cn_request *out)
+static enum cn_err read_after(const struct value *value, struct cn_request *out)
 {
     return read_position(value, &out->has_after, &out->after);
 }
 
-static enum cn_err read_limit(const json_t *value, struct cn_request *out)
+static enum cn_err read_limit(const struct value *value, struct cn_request *out)
 {
-    json_int_t limit = json_integer_value(value); // 0 when it is no integer
+    json_int_t limit = json_integer_value(value->json); // 0 when it is no integer
     if (limit < 1 || limit > CN_CODEC_LIMIT_MAX)
         return CN_INVALID;
     out->limit = (unsigned)limit;
@@ -175,22 +199,27 @@ static enum cn_err read_limit(const json_t *value, struct cn_request *out)
 
 struct field {
     unsigned bit;
-    const char *name;
-    enum cn_problem problem;                                          // when its value is wrong
-    enum cn_err (*read)(const json_t *value, struct cn_request *out); // CN_INVALID, CN_NOMEM
+    struct cn_str name;
+    enum cn_problem problem; // when its value is wrong
+    enum cn_err (*read)(const struct value *value, struct cn_request *out); // CN_INVALID, CN_NOMEM
 };
+
+#define FIELD_NAME(text)                                                                           \
+    {                                                                                              \
+        (text), sizeof(text) - 1                                                                   \
+    }
 
 // `content` comes last: it is the one that costs something.
 static const struct field fields[] = {
-    {FIELD_ROOM, "room", CN_PROBLEM_BAD_NAME, read_room},
-    {FIELD_TO, "to", CN_PROBLEM_BAD_NAME, read_to},
-    {FIELD_FROM, "from", CN_PROBLEM_BAD_NAME, read_from},
-    {FIELD_WITH, "with", CN_PROBLEM_BAD_NAME, read_with},
-    {FIELD_SINCE, "since", CN_PROBLEM_BAD_POSITION, read_since},
-    {FIELD_BEFORE, "before", CN_PROBLEM_BAD_POSITION, read_before},
-    {FIELD_AFTER, "after", CN_PROBLEM_BAD_POSITION, read_after},
-    {FIELD_LIMIT, "limit", CN_PROBLEM_BAD_REQUEST, read_limit},
-    {FIELD_CONTENT, "content", CN_PROBLEM_BAD_REQUEST, read_content},
+    {FIELD_ROOM, FIELD_NAME("room"), CN_PROBLEM_BAD_NAME, read_room},
+    {FIELD_TO, FIELD_NAME("to"), CN_PROBLEM_BAD_NAME, read_to},
+    {FIELD_FROM, FIELD_NAME("from"), CN_PROBLEM_BAD_NAME, read_from},
+    {FIELD_WITH, FIELD_NAME("with"), CN_PROBLEM_BAD_NAME, read_with},
+    {FIELD_SINCE, FIELD_NAME("since"), CN_PROBLEM_BAD_POSITION, read_since},
+    {FIELD_BEFORE, FIELD_NAME("before"), CN_PROBLEM_BAD_POSITION, read_before},
+    {FIELD_AFTER, FIELD_NAME("after"), CN_PROBLEM_BAD_POSITION, read_after},
+    {FIELD_LIMIT, FIELD_NAME("limit"), CN_PROBLEM_BAD_REQUEST, read_limit},
+    {FIELD_CONTENT, FIELD_NAME("content"), CN_PROBLEM_BAD_REQUEST, read_content},
 };
 
 // What each type of request takes. Other fields are ignored, but for those of an address.
@@ -243,12 +272,12 @@ static void prepare_jansson(void)
 
 // ---- Decoding ----
 
-// The bits of the known fields that the object has.
-static unsigned fields_given(const json_t *object)
+// The bits of the known fields that the object has, and their values.
+static unsigned find_fields(const struct object *object, struct value values[CN_COUNT(fields)])
 {
     unsigned given = 0;
     for (size_t i = 0; i < CN_COUNT(fields); i++) {
-        if (json_object_get(object, fields[i].name))
+        if (find(object, fields[i].name, &values[i]))
             given |= fields[i].bit;
     }
     return given;
@@ -267,10 +296,11 @@ static bool has_right_fields(const struct shape *shape, unsigned given)
            has_one_at_most(given & shape->one_of[1]);
 }
 
-static enum cn_err decode_fields(const json_t *object, const struct shape *shape,
+static enum cn_err decode_fields(const struct object *object, const struct shape *shape,
                                  struct cn_request *out, enum cn_problem *problem)
 {
-    unsigned given = fields_given(object);
+    struct value values[CN_COUNT(fields)];
+    unsigned given = find_fields(object, values);
     *problem = CN_PROBLEM_BAD_REQUEST;
     if (!has_right_fields(shape, given))
         return CN_INVALID;
@@ -279,34 +309,35 @@ static enum cn_err decode_fields(const json_t *object, const struct shape *shape
         if (!(given & fields[i].bit))
             continue;
         *problem = fields[i].problem;
-        enum cn_err err = fields[i].read(json_object_get(object, fields[i].name), out);
+        enum cn_err err = fields[i].read(&values[i], out);
         if (err != CN_OK)
             return err;
     }
     return CN_OK;
 }
 
-static enum cn_err decode_id(const json_t *object, struct cn_request *out, enum cn_problem *problem)
+static enum cn_err decode_id(const struct object *object, struct cn_request *out,
+                             enum cn_problem *problem)
 {
-    const json_t *id = json_object_get(object, "id");
-    if (!id)
+    struct value id;
+    if (!find(object, CN_STR_LITERAL("id"), &id))
         return CN_OK;
     *problem = CN_PROBLEM_BAD_ID;
-    if (!json_is_string(id) || !cn_name_is_valid_id(text_of(id)))
+    if (!id.text.ptr || !cn_name_is_valid_id(id.text))
         return CN_INVALID;
-    out->id = text_of(id);
+    out->id = id.text;
     return CN_OK;
 }
 
-static enum cn_err decode_type(const json_t *object, struct cn_request *out,
+static enum cn_err decode_type(const struct object *object, struct cn_request *out,
                                enum cn_problem *problem)
 {
-    const json_t *type = json_object_get(object, "type");
+    struct value type;
     *problem = CN_PROBLEM_BAD_REQUEST;
-    if (!json_is_string(type))
+    if (!find(object, CN_STR_LITERAL("type"), &type) || !type.text.ptr)
         return CN_INVALID;
     for (int i = 0; i < CN_REQUEST_COUNT; i++) {
-        if (cn_str_equal(text_of(type), cn_str_of(type_names[i]))) {
+        if (cn_str_equal(type.text, cn_str_of(type_names[i]))) {
             out->type = (enum cn_request_type)i;
             return CN_OK;
         }
@@ -315,7 +346,7 @@ static enum cn_err decode_type(const json_t *object, struct cn_request *out,
     return CN_INVALID;
 }
 
-// The object in out->owned. CN_INVALID, CN_NOMEM.
+// The tree in out->owned. CN_INVALID, CN_NOMEM.
 static enum cn_err parse(struct cn_str text, struct cn_request *out, enum cn_problem *problem)
 {
     *problem = CN_PROBLEM_BAD_JSON;
@@ -323,23 +354,33 @@ static enum cn_err parse(struct cn_str text, struct cn_request *out, enum cn_pro
         return CN_INVALID;
     pthread_once(&jansson_once, prepare_jansson);
     is_out_of_memory = false;
-    json_t *object = json_loadb(text.ptr, text.len, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, NULL);
-    if (!object)
+    json_t *tree = json_loadb(text.ptr, text.len, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, NULL);
+    if (!tree)
         return is_out_of_memory ? CN_NOMEM : CN_INVALID;
-    out->owned = object;
+    out->owned = tree;
     return CN_OK;
+}
+
+// Reads the text as an object, and its id. As parse.
+static enum cn_err open_object(struct cn_str text, struct object *object, struct cn_request *out,
+                               enum cn_problem *problem)
+{
+    enum cn_err err = CN_OK;
+    if (!cn_flat_object_read(text, &object->flat))
+        err = parse(text, out, problem);
+    object->tree = out->owned;
+    return err ? err : decode_id(object, out, problem);
 }
 
 static enum cn_err decode_object(struct cn_str text, struct cn_request *out,
                                  enum cn_problem *problem)
 {
-    enum cn_err err = parse(text, out, problem);
+    struct object object;
+    enum cn_err err = open_object(text, &object, out, problem);
     if (err == CN_OK)
-        err = decode_id(out->owned, out, problem);
+        err = decode_type(&object, out, problem);
     if (err == CN_OK)
-        err = decode_type(out->owned, out, problem);
-    if (err == CN_OK)
-        err = decode_fields(out->owned, &shapes[out->type], out, problem);
+        err = decode_fields(&object, &shapes[out->type], out, problem);
     return err;
 }
 
@@ -380,14 +421,14 @@ enum cn_err cn_request_decode_publish(struct cn_str text, struct cn_request *out
     *problem = CN_PROBLEM_BAD_JSON;
     if (!begins_an_object(text))
         return CN_INVALID;
-    enum cn_err err = parse(text, out, problem);
-    if (err == CN_OK)
-        err = decode_id(out->owned, out, problem);
+    struct object object;
+    struct value to;
+    enum cn_err err = open_object(text, &object, out, problem);
     if (err != CN_OK)
         return err;
-    bool to_user = json_object_get(out->owned, "to") != NULL;
+    bool to_user = find(&object, CN_STR_LITERAL("to"), &to);
     out->type = to_user ? CN_REQUEST_DIRECT : CN_REQUEST_MESSAGE;
-    return decode_fields(out->owned, to_user ? &publish_to_user : &publish_to_room, out, problem);
+    return decode_fields(&object, to_user ? &publish_to_user : &publish_to_room, out, problem);
 }
 
 void cn_request_fini(struct cn_request *request)

@@ -2,8 +2,6 @@
 // Answers and entries as JSON text: what the server writes.
 #include "chatnode/codec.h"
 
-#include <inttypes.h>
-
 #include "wire_private.h"
 
 // Appends piece by piece and remembers the first failure, after which it appends no more.
@@ -36,15 +34,25 @@ static void put(struct writer *w, struct cn_str text)
 
 // ---- Strings ----
 
+// Eight bytes that go into a JSON string as they are.
+static bool is_plain_word(const char *at)
+{
+    return cn_is_plain_word(at) && !cn_word_has(at, '"') && !cn_word_has(at, '\\');
+}
+
 // How many bytes from text[at] on go into a JSON string as they are; stops before invalid UTF-8.
 static size_t run_of_plain(struct cn_str text, size_t at)
 {
     size_t start = at;
     while (at < text.len) {
+        if (text.len - at >= 8 && is_plain_word(text.ptr + at)) {
+            at += 8;
+            continue;
+        }
         unsigned char c = (unsigned char)text.ptr[at];
         if (c < 0x20 || c == '"' || c == '\\')
             break;
-        size_t len = cn_utf8_sequence(text.ptr + at, text.len - at);
+        size_t len = c < 0x80 ? 1 : cn_utf8_sequence(text.ptr + at, text.len - at);
         if (len == 0)
             break;
         at += len;
@@ -103,8 +111,12 @@ static void put_text(struct writer *w, const char *key, struct cn_str value)
 
 static void put_number(struct writer *w, const char *key, int64_t value)
 {
-    if (w->err == CN_OK)
-        w->err = cn_buf_printf(w->out, "%s%" PRId64, key, value);
+    char digits[CN_DIGITS_MAX];
+    put(w, cn_str_of(key));
+    if (value < 0)
+        PUT(w, "-");
+    uint64_t size = value < 0 ? -(uint64_t)value : (uint64_t)value;
+    put(w, (struct cn_str){digits, cn_digits_format(size, digits)});
 }
 
 static void put_bool(struct writer *w, const char *key, bool value)

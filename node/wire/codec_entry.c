@@ -39,23 +39,6 @@ static bool skip_digits(struct cn_str text, size_t *at)
     return len > 0 && len <= 18 && (len == 1 || text.ptr[start] != '0');
 }
 
-// True for UTF-8 without control characters below 0x20. Runs for each delivered message.
-static bool is_clean(struct cn_str text, size_t at)
-{
-    while (at < text.len) {
-        if (text.len - at >= 8 && cn_is_plain_word(text.ptr + at)) {
-            at += 8;
-            continue;
-        }
-        unsigned char c = (unsigned char)text.ptr[at];
-        size_t len = c < 0x80 ? c >= 0x20 : cn_utf8_sequence(text.ptr + at, text.len - at);
-        if (len == 0)
-            return false;
-        at += len;
-    }
-    return true;
-}
-
 // True when a name and its closing quote stand at text[*at]; *at is then behind the quote.
 static bool skip_name(struct cn_str text, size_t *at, struct cn_str *name)
 {
@@ -84,7 +67,8 @@ enum cn_err cn_codec_entry_check(struct cn_str text, size_t max_bytes, struct cn
     if (text.len > max_bytes || !skip_head(text, &at, &found) ||
         !skip_literal(text, &at, CN_STR_LITERAL(",\"type\":\"")))
         return CN_INVALID;
-    if (text.ptr[text.len - 1] != '}' || !is_clean(text, at))
+    if (text.ptr[text.len - 1] != '}' ||
+        !cn_utf8_is_clean((struct cn_str){text.ptr + at, text.len - at}))
         return CN_INVALID;
     *pos = found;
     return CN_OK;

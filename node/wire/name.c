@@ -76,7 +76,8 @@ size_t cn_utf8_sequence(const char *at, size_t left)
     return len;
 }
 
-bool cn_name_is_utf8(struct cn_str text)
+// True for UTF-8 whose characters are `lowest` at least.
+static bool is_utf8_from(struct cn_str text, unsigned char lowest)
 {
     size_t at = 0;
     while (at < text.len) {
@@ -84,12 +85,23 @@ bool cn_name_is_utf8(struct cn_str text)
             at += 8;
             continue;
         }
-        size_t len = cn_utf8_sequence(text.ptr + at, text.len - at);
+        unsigned char c = (unsigned char)text.ptr[at];
+        size_t len = c < 0x80 ? c >= lowest : cn_utf8_sequence(text.ptr + at, text.len - at);
         if (len == 0)
             return false;
         at += len;
     }
     return true;
+}
+
+bool cn_utf8_is_clean(struct cn_str text)
+{
+    return is_utf8_from(text, 0x20);
+}
+
+bool cn_name_is_utf8(struct cn_str text)
+{
+    return is_utf8_from(text, 0);
 }
 
 enum cn_err cn_channel_name_make(enum cn_channel_kind kind, struct cn_str name,
@@ -111,6 +123,16 @@ enum cn_err cn_channel_name_parse(struct cn_str text, struct cn_channel_name *ou
         return CN_INVALID;
     enum cn_channel_kind kind = text.ptr[0] == 'u' ? CN_CHANNEL_INBOX : CN_CHANNEL_ROOM;
     return cn_channel_name_make(kind, (struct cn_str){text.ptr + 2, text.len - 2}, out);
+}
+
+struct cn_channel_name cn_channel_name_of(struct cn_str text)
+{
+    struct cn_channel_name name;
+    CN_ASSERT(text.len <= CN_CHANNEL_NAME_MAX);
+    memcpy(name.text, text.ptr, text.len);
+    name.text[text.len] = '\0';
+    name.len = (unsigned char)text.len;
+    return name;
 }
 
 // ---- Shapes that settings have ----

@@ -2,9 +2,6 @@
 // A position as text: reads and writes `gen-seq`.
 #include "chatnode/pos.h"
 
-#include <inttypes.h>
-#include <stdio.h>
-
 // Reads decimal digits from text[*at] on; false when there are none, or too many for 64 bits, or
 // they begin with a needless zero.
 static bool read_number(struct cn_str text, size_t *at, uint64_t *out)
@@ -41,7 +38,9 @@ enum cn_err cn_pos_parse(struct cn_str text, struct cn_pos *out)
 
 size_t cn_pos_format(struct cn_pos pos, char out[CN_POS_TEXT_BYTES])
 {
-    int len = snprintf(out, CN_POS_TEXT_BYTES, "%" PRIu64 "-%" PRIu64, pos.gen, pos.seq);
-    CN_ASSERT(len > 0 && len < CN_POS_TEXT_BYTES);
-    return (size_t)len;
+    size_t len = cn_digits_format(pos.gen, out);
+    out[len++] = '-';
+    len += cn_digits_format(pos.seq, out + len);
+    out[len] = '\0';
+    return len;
 }

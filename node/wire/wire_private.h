@@ -59,7 +59,30 @@ bool cn_text_is_origin(struct cn_str text);
 // Items between commas, each of which `is_item`; an empty text is an empty list.
 bool cn_text_is_list(struct cn_str text, bool (*is_item)(struct cn_str item));
 
+// ---- Objects of strings (flat_object.c) ----
+
+enum { CN_FLAT_MEMBERS_MAX = 8 };
+
+// Keys and values as views into the text, without their quotes. A value's escapes stand as they
+// came: no name, id, type or position has room for what they mean, nor for a backslash.
+struct cn_flat_object {
+    size_t count;
+    struct cn_str keys[CN_FLAT_MEMBERS_MAX];
+    struct cn_str values[CN_FLAT_MEMBERS_MAX];
+};
+
+// True when the text is a JSON object (RFC 8259 section 4) with one to CN_FLAT_MEMBERS_MAX members,
+// no key twice, whose keys are strings without escapes and whose values are strings with none but
+// the short ones: \" \\ \b \f \n \r \t. Pure.
+bool cn_flat_object_read(struct cn_str text, struct cn_flat_object *out);
+
+// The value of `key`; absent when there is none.
+struct cn_str cn_flat_object_find(const struct cn_flat_object *object, struct cn_str key);
+
 // ---- UTF-8 (name.c) ----
+
+// True for UTF-8 without control characters below 0x20. Runs for each message.
+bool cn_utf8_is_clean(struct cn_str text);
 
 // The length, 1 to 4, of the valid sequence at `at` with `left` > 0 bytes before the end (RFC 3629
 // section 4); 0 when there is none.
@@ -72,6 +95,16 @@ static inline bool cn_is_plain_word(const char *at)
     uint64_t word;
     memcpy(&word, at, sizeof(word));
     return ((word | (word - 0x2020202020202020u)) & high) == 0;
+}
+
+// Eight bytes at once: true when one of them is `c`.
+static inline bool cn_word_has(const char *at, unsigned char c)
+{
+    const uint64_t ones = 0x0101010101010101u;
+    uint64_t word;
+    memcpy(&word, at, sizeof(word));
+    word ^= ones * c; // 0 where it was c
+    return ((word - ones) & ~word & (ones << 7)) != 0;
 }
 
 #endif

@@ -140,7 +140,8 @@ position, room, sender and time. All others take and deliver a text of {text_byt
 to them than to chatnode, which matters to nobody but in the fan-in, and there little.
 
 **What each does.** chatnode keeps history, positions and resume. None of the others does so here: nchan's buffer is as small as
-it can be used. The servers are in `tests/bench/peers/`, each as its own documentation recommends for speed, each with one
+it can be used. In the fan-in chatnode stores and acks each message besides delivering it; the others only deliver. The
+servers are in `tests/bench/peers/`, each as its own documentation recommends for speed, each with one
 worker on one core. Two nodes: the publisher is on node A, the members are on node B, whose CPU is what is shown; one Redis;
 A and Redis share core {load_core} with the generator.
 
@@ -153,8 +154,7 @@ LIMITS = """- One machine, loopback: no network card, no loss, no distance. A re
 - With two cores the generator and Redis share one. Where the table says that the generator was the limit, rates are too low,
   CPU a delivery still holds.
 - The floor waits for a slow reader and keeps nothing: no real server may do so. It is a bound, not a rival.
-- CPU of a run below a second of server time has the system's accounting error in it; no row is that short except `idle`,
-  which compares memory only."""
+- One core for each server: what it would do with several is not measured."""
 
 
 def discarded(table, about):

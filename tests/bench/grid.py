@@ -118,7 +118,7 @@ def generate(build, arguments, seconds):
         return {"error": err.strip()[-300:] or f"the generator ended with {child.returncode}"}
     result = json.loads(out)
     return {**result, "error": f"not complete: {result['lost']:,} lost, {result['duplicates']:,} doubled, "
-                               f"{result['disordered']:,} out of order"}
+                               f"{result['disordered']:,} out of order; limited by {result['limited_by']}"}
 
 
 class Grid:
@@ -259,7 +259,7 @@ class Grid:
         todo = self.todo()
         self.total = len(todo)
         minutes = sum(self.seconds(row) for row, _, _ in todo) / 60
-        say(f"{len(todo)} runs, about {minutes:.0f} minutes; results are kept in {self.records.folder}")
+        say(f"{len(todo)} runs, about {minutes:.0f} min; results are kept in {self.records.folder}")
         for row, server, number in todo:
             self.keep(row, server, number)
         if not self.given.quick:

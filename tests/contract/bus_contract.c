@@ -492,7 +492,7 @@ static void on_chained(void *arg, const struct cn_publish *publish,
     assert_int_equal(result->err, CN_OK);
     if (--chain->left == 0)
         return;
-    struct cn_publish *next = cn_publish_new((struct cn_str){publish->body, publish->body_len});
+    struct cn_publish *next = cn_publish_new((struct cn_str){publish->body, publish->body_len}, 0);
     next->channel = publish->channel;
     memcpy(next->user, publish->user, sizeof(next->user));
     snprintf(next->id, sizeof(next->id), "c%d", chain->left);
@@ -513,7 +513,7 @@ static void test_an_answer_may_publish_again(void **state)
     int count = chain.left;
     subscribe_open(&probe, "lobby");
     struct cn_str body = CN_STR_LITERAL("\"type\":\"message\",\"content\":1}");
-    struct cn_publish *publish = cn_publish_new(body);
+    struct cn_publish *publish = cn_publish_new(body, 0);
     publish->channel = probe_room("lobby");
     strcpy(publish->user, "ann");
     strcpy(publish->id, "c");

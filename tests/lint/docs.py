@@ -83,17 +83,18 @@ def tables(root):
     """Every setting and every metric of the tables in code stands in its document."""
     problems = []
     for table, pattern, document in (
-            ("config_table.h", r'(?:TEXT|NUMBER|FLAG)\(\s*\w+\s*,\s*"([a-z-]+)"', "docs/config.md"),
-            ("metrics_table.h", r'"(chatnode_[a-z0-9_]+)"', "docs/metrics.md")):
-        path = root / "include/chatnode" / table
+            ("include/chatnode/config_table.h", r'(?:TEXT|NUMBER|FLAG)\(\s*\w+\s*,\s*"([a-z-]+)"', "docs/config.md"),
+            ("include/chatnode/metrics_table.h", r'"(chatnode_[a-z0-9_]+)"', "docs/metrics.md"),
+            ("node/tools/bench_options.c", r'\{"([a-z-]+)",\s*KIND_', "docs/chatctl.md")):
+        path = root / table
         if not path.exists():
             continue
         text = (root / document).read_text() if (root / document).exists() else ""
         keys = re.findall(pattern, re.sub(r"\\\n\s*", "", path.read_text()))
         if not keys:
-            problems.append(f"include/chatnode/{table}: no row found: the lint or the table is broken")
+            problems.append(f"{table}: no row found: the lint or the table is broken")
         problems += [f"{document}: {key} is not documented" for key in dict.fromkeys(keys)
-                     if not re.search(rf"(?<![\w-]){re.escape(key)}(?![\w-])", text)]
+                     if not re.search(rf"(?<!\w)(?<!\w-){re.escape(key)}(?![\w-])", text)]
     return problems
 
 

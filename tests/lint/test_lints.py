@@ -256,6 +256,7 @@ def test_names_finds_a_symbol_in_a_library(tree, text, words):
     ("node/hub/dispatch.c", SPDX + "// No map.\n", "draws no map"),
     ("node/hub/fanout.c", SPDX + "// cn_hash_put -> cn_bus_send -> cn_err_str -> cn_gone\n", "cn_gone does not exist"),
     ("include/chatnode/config_table.h", 'NUMBER(max_x, "max-x", 1)\n', "max-x is not documented"),
+    ("node/tools/bench_options.c", '    {"max-y", KIND_WHOLE, 0},\n', "max-y is not documented"),
     ("include/chatnode/metrics_table.h", 'X(A, "chatnode_a_total")\n', "chatnode_a_total is not documented"),
 ])
 def test_docs_finds_a_fault(tree, name, text, words):

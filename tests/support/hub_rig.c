@@ -34,7 +34,7 @@ static void load_config(struct cn_config *config, const char *const *settings)
 
 static void on_wake(void *arg)
 {
-    (void)arg; // the rig turns main itself
+    ((struct hub_rig *)arg)->wakes++; // the rig turns main itself
 }
 
 static void on_fatal(void *arg, const char *why)

@@ -35,6 +35,7 @@ struct hub_rig {
     struct client *clients[RIG_CLIENTS];
     size_t client_count;
     size_t fatals;
+    size_t wakes; // of main
 };
 
 // Makes a hub whose bus is down until hub_rig_start. `settings` are flags and values

@@ -89,6 +89,25 @@ def test_names_are_checked():
         grid.choose("nginx", servers.KINDS, "server")
 
 
+def test_a_server_that_is_missing_is_said(monkeypatch):
+    monkeypatch.setattr(servers, "install_packages", lambda section: None)
+    monkeypatch.setattr(servers, "find_program", lambda name: None)
+    versions, missing = servers.prepare(["floor", "nats"], BUILD)
+    assert versions == {"floor": ""} and missing == {"nats": "nats-server is not installed"}
+
+
+@pytest.mark.parametrize("script, error", [
+    ("""echo '{"lost": 3, "duplicates": 0, "disordered": 1, "limited_by": "it"}'; exit 1""",
+     "not complete: 3 lost, 0 doubled, 1 out of order; limited by it"),
+    ("echo 'no server there' >&2; exit 69", "no server there"),
+    ("""echo '{"lost": 0}'""", None),
+])
+def test_a_run_that_was_not_complete_is_an_error(tmp_path, script, error):
+    (tmp_path / "bench_peers").write_text(f"#!/bin/sh\n{script}\n")
+    (tmp_path / "bench_peers").chmod(0o755)
+    assert grid.generate(tmp_path, ["fanout"], 1).get("error") == error
+
+
 def run_bench(folder, *words):
     """What ./run bench says on stderr, after it has ended with 0."""
     argv = [sys.executable, ROOT / "tests/bench/run.py", "--build", BUILD, "--results", folder, *words]

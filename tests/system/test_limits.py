@@ -139,6 +139,36 @@ def test_as_many_connections_as_configured_fit_beside_many_loops(start, raw):
     eventually(lambda: node.metric("chatnode_sessions") == 149)
 
 
+def test_newcomers_need_not_wait_until_all_have_gone_that_go_at_once(start, connect, raw, room):
+    count = 3000 if SLOW == 1 else 800
+    node = start.node(loops=1, accept_rate=0, log_level="debug")
+    ann, crowd = connect(node, room=room), [raw(node) for _ in range(count)]
+    for member in crowd:
+        member.open(room=room)
+    early = raw(node)  # connected, but has not asked yet
+    eventually(lambda: node.metric("chatnode_connections") == count + 3)  # and the one that asks for it
+    node.signal(signal.SIGSTOP)
+    try:
+        for member in crowd:
+            member.sock.close()
+        late = raw(node)
+        early.send(upgrade_request(f"/ws?user=early&room={room}"))
+        late.send(upgrade_request(f"/ws?user=late&room={room}"))
+    finally:
+        node.signal(signal.SIGCONT)
+    assert early.response_head()[0] == late.response_head()[0] == 101
+    eventually(lambda: node.metric("chatnode_sessions") == 3)
+    early.sock.close()
+    late.sock.close()
+    ann.publish("still works", room)
+    events = [line for line in node.log.splitlines() if "session.opened" in line or "session.closed" in line]
+    gone = [index for index, line in enumerate(events) if "session.closed" in line]
+    for user in ("early", "late"):
+        came = next(index for index, line in enumerate(events) if "session.opened" in line and user in line)
+        before = sum(index < came for index in gone)
+        assert before < count / 2, f"{before} of {count} had gone before {user} was served"
+
+
 def ask_to_upgrade(raw, node, query=""):
     """(status, headers, connection) of a handshake."""
     client = raw(node)

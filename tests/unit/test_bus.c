@@ -111,7 +111,7 @@ static void on_page(void *arg, const struct cn_read *read, const struct cn_page 
 
 static void publish(struct bench *bench, int64_t ms, struct answer *answer)
 {
-    struct cn_publish *publish = cn_publish_new(CN_STR_LITERAL("\"type\":\"message\"}"));
+    struct cn_publish *publish = cn_publish_new(CN_STR_LITERAL("\"type\":\"message\"}"), 0);
     assert_non_null(publish);
     assert_int_equal(cn_channel_name_make(CN_CHANNEL_ROOM, cn_str_of("r"), &publish->channel),
                      CN_OK);
@@ -175,7 +175,7 @@ static void test_names(void **state)
     unmake(&bench); // never started
     cn_bus_free(NULL);
     cn_publish_free(NULL);
-    cn_publish_free(cn_publish_new(CN_STR_LITERAL("x")));
+    cn_publish_free(cn_publish_new(CN_STR_LITERAL("x"), 1));
 }
 
 // A bus that is not started takes requests and holds them.

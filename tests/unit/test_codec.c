@@ -219,6 +219,90 @@ static void bad_requests_are_refused_by_name(void **state)
     }
 }
 
+// ---- In place and by the parser ----
+
+static const char *const plain_texts[] = {
+    "{\"type\":\"message\",\"room\":\"r\",\"id\":\"i\",\"content\":\"hi\"}",
+    " { \"type\" :\t\"message\" ,\r\n\"content\": \"\" } \n",
+    "{\"type\":\"message\",\"content\":\"\xC3\xA9 \xF0\x9F\x98\x80 \x7F /\"}",
+    "{\"type\":\"message\",\"content\":\"a\\\"b\\n\"}",
+    "{\"type\":\"message\",\"content\":\"\\u00e9\"}",
+    "{\"type\":\"message\",\"content\":\"\\\"\\\\\\b\\f\\n\\r\\t\\\\\"}",
+    "{\"type\":\"message\",\"content\":\"\\\\\\\"\",\"id\":\"\\n\"}",
+    "{\"type\":\"message\",\"content\":\"a\\/b\"}",
+    "{\"type\":\"message\",\"content\":\"a\\x\"}",
+    "{\"type\":\"message\",\"content\":\"a\\\"}",
+    "{\"type\":\"message\",\"content\":\"a\\",
+    "{\"type\":\"message\",\"content\":\"a\",\"room\":\"b\\t\"}",
+    "{\"type\":\"message\\n\",\"content\":\"a\"}",
+    "{\"type\":\"message\",\"content\":\"a\",\"con\\ttent\":\"a\"}",
+    "{\"type\":\"join\",\"room\":\"b\",\"since\":\"1-1\\\"\"}",
+    "{\"type\":\"message\",\"content\":\"eight by\tte\"}",
+    "{\"type\":\"message\",\"content\":\"x\",\"\":\"\"}",
+    "{\"type\":\"message\",\"content\":\"x\"",
+    "{\"type\":\"message\",\"content\":\"x\"}}",
+    "{\"type\":\"message\",\"content\":\"x\",}",
+    "{\"type\":\"message\"\"content\":\"x\"}",
+    "{\"type\":\"message\",\"content\":\"x\",\"1\":\"\",\"2\":\"\",\"3\":\"\",\"4\":\"\",\"5\":"
+    "\"\","
+    "\"6\":\"\",\"7\":\"\"}",
+};
+
+static void assert_same_request(const struct cn_request *a, const struct cn_request *b)
+{
+    assert_int_equal(a->type, b->type);
+    assert_true(cn_str_equal(a->id, b->id) && cn_str_equal(a->room, b->room));
+    assert_true(cn_str_equal(a->to, b->to) && cn_str_equal(a->with, b->with));
+    assert_true(cn_str_equal(a->content, b->content));
+    assert_true(cn_pos_compare(a->since, b->since) == 0 && a->limit == b->limit);
+}
+
+// A member that is no string is for the parser: nothing else may change by it.
+static void check_by_parser(const char *text)
+{
+    char with_number[1024];
+    struct cn_request one, other;
+    enum cn_problem problem = CN_PROBLEM_INTERNAL, other_problem = CN_PROBLEM_INTERNAL;
+    const char *key = strchr(text, '"');
+    if (text[strspn(text, " \t\r\n")] != '{' || !key)
+        return;
+    snprintf(with_number, sizeof(with_number), "{\"zz\":0,%s", key);
+    enum cn_err err = decode(text, &one, &problem);
+    assert_int_equal(decode(with_number, &other, &other_problem), err);
+    if (problem != other_problem)
+        print_error("%s\n", text);
+    assert_int_equal(problem, other_problem);
+    assert_same_request(&one, &other);
+    cn_request_fini(&one);
+    cn_request_fini(&other);
+}
+
+static void an_object_is_the_same_in_place_and_by_the_parser(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < CN_COUNT(plain_texts); i++)
+        check_by_parser(plain_texts[i]);
+    for (size_t i = 0; i < CN_COUNT(good_cases); i++)
+        check_by_parser(good_cases[i].text);
+    for (size_t i = 0; i < CN_COUNT(bad_cases); i++)
+        check_by_parser(bad_cases[i].text);
+}
+
+// What most clients send costs no memory.
+static void an_object_of_strings_is_read_in_place(void **state)
+{
+    (void)state;
+    struct cn_request request;
+    enum cn_problem problem;
+    const char *text = "{\"type\":\"message\",\"id\":\"i\",\"content\":\"a\\n\\\"hi\\\"\"}";
+    assert_int_equal(decode(text, &request, &problem), CN_OK);
+    assert_null(request.owned);
+    assert_null(request.owned_text);
+    assert_ptr_equal(request.content.ptr, strstr(text, "\"a"));
+    assert_view(request.content, "\"a\\n\\\"hi\\\"\"");
+    cn_request_fini(&request);
+}
+
 static void raw_nul_in_an_object_is_not_json(void **state)
 {
     (void)state;
@@ -373,14 +457,16 @@ static void the_parser_never_sees_hostile_text(void **state)
     char colons[20002];
     memset(colons, ':', sizeof(colons) - 1);
     colons[sizeof(colons) - 1] = '\0';
-    assert_int_equal(decode_repeated("{\"type\":\"ping\"}", "", 0, ""), CN_PROBLEM_INTERNAL);
+    assert_int_equal(decode_repeated("{\"type\":\"ping\",\"a\":1}", "", 0, ""),
+                     CN_PROBLEM_INTERNAL);
     json_set_alloc_funcs(count_allocation, free); // after the codec has set its own
     allocations = 0;
     assert_int_equal(decode_repeated("{\"a\":", "[", 65536, ""), CN_PROBLEM_BAD_JSON);
     assert_int_equal(decode_repeated("{\"a\":[0", ",0", 10000, colons), CN_PROBLEM_BAD_JSON);
     assert_int_equal(decode_repeated("{\"a\":[0", ",0", 10000, "]}"), CN_PROBLEM_BAD_JSON);
     assert_int_equal(allocations, 0);
-    assert_int_equal(decode_repeated("{\"type\":\"ping\"}", "", 0, ""), CN_PROBLEM_INTERNAL);
+    assert_int_equal(decode_repeated("{\"type\":\"ping\",\"a\":1}", "", 0, ""),
+                     CN_PROBLEM_INTERNAL);
     assert_true(allocations > 0);
     json_set_alloc_funcs(malloc, free);
 }
@@ -579,6 +665,8 @@ int main(void)
         cmocka_unit_test(plain_text_may_hold_nul),
         cmocka_unit_test(positions_and_limit_are_decoded),
         cmocka_unit_test(bad_requests_are_refused_by_name),
+        cmocka_unit_test(an_object_is_the_same_in_place_and_by_the_parser),
+        cmocka_unit_test(an_object_of_strings_is_read_in_place),
         cmocka_unit_test(raw_nul_in_an_object_is_not_json),
         cmocka_unit_test(depth_is_bounded),
         cmocka_unit_test(number_of_values_is_bounded),

@@ -24,7 +24,7 @@ static int open_short_log(void **state)
 static int open_short_life(void **state)
 {
     (void)state;
-    return hall_open((const char *const[]){"--ring-frames", "16", "--history-ttl", "3600",
+    return hall_open((const char *const[]){"--ring-frames", "16", "--history-ttl", "20",
                                            "--slow-timeout", "3600000", "--ping-interval",
                                            "3600000", "--pong-timeout", "3600000", NULL});
 }
@@ -101,7 +101,7 @@ static void test_a_new_generation_between_two_pages(void **state)
     hall_expect_joined(bob, "true");
     client_expect_series(bob, "m", 100, 64);
     client_expect_nothing(bob);
-    hub_rig_pass_ms(&hall.rig, 3600 * 1000);
+    hub_rig_pass_ms(&hall.rig, 20 * 1000);
     for (int i = 200; i < 240; i++) // more than the ring hall.holds
         hall_say(ann, i);
     hall_release();
@@ -167,7 +167,7 @@ static void test_a_log_that_expired_under_the_ring(void **state)
 {
     (void)state;
     struct client *ann = hall_fill(0, 5);
-    hub_rig_pass_ms(&hall.rig, 3600 * 1000);
+    hub_rig_pass_ms(&hall.rig, 20 * 1000);
     struct client *bob = rig_member(&hall.rig, 0, "bob", "");
     hall_join(bob, "99-7");
     hub_rig_settle(&hall.rig);

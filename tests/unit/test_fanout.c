@@ -41,6 +41,14 @@ static int open_unpaced(void **state)
     return open_with((const char *const[]){"--flush-max", "0", NULL});
 }
 
+// Nobody is pinged or closed, however much time passes.
+static int open_patient(void **state)
+{
+    (void)state;
+    return open_with((const char *const[]){"--ping-interval", "3600000", "--pong-timeout",
+                                           "3600000", "--slow-timeout", "3600000", NULL});
+}
+
 static int close_rig(void **state)
 {
     (void)state;
@@ -160,8 +168,8 @@ static void test_a_busy_loop_gathers(void **state)
     rig_say(&rig, ann, "lobby", "m0"); // at once, after a pause
     client_expect_series(ann, "m", 0, 1);
     rig_say(&rig, ann, "lobby", "m1");
-    assert_int_equal(rig.next_ms[0], 4); // it took 4 ms, so it waits for 4
-    rig.now_us += 3000;
+    assert_int_equal(rig.next_ms[0], 6); // it took 4 ms, so it waits for 6
+    rig.now_us += 5000;
     rig_say(&rig, ann, "lobby", "m2");
     assert_int_equal(rig.next_ms[0], 1);
     client_expect_nothing(ann);
@@ -459,6 +467,61 @@ static void test_who_falls_before_a_reset_is_told_keeps_its_place(void **state)
     client_expect_nothing(bob);
 }
 
+// ---- Silence ----
+
+static struct cn_feed *lobby(void)
+{
+    struct cn_channel_name name;
+    assert_int_equal(cn_channel_name_make(CN_CHANNEL_ROOM, cn_str_of("lobby"), &name), CN_OK);
+    struct cn_feed *feed = cn_feed_find(cn_hub_loop(rig.hub, 0), &name);
+    assert_non_null(feed);
+    return feed;
+}
+
+static void test_a_silent_room_gives_its_ring_back_and_loses_nothing(void **state)
+{
+    (void)state;
+    struct client *ann = rig_member(&rig, 0, "ann", NULL);
+    struct client *bob = rig_member(&rig, 0, "bob", NULL);
+    fake_sink_limit(&bob->sink, 0);
+    say_series(ann, "lobby", "m", 0, 5);
+    hub_rig_pass_ms(&rig, 30 * 1000);
+    say_series(ann, "lobby", "m", 5, 1);
+    hub_rig_pass_ms(&rig, 58 * 1000);
+    assert_int_equal(lobby()->ring.first, 0);
+    hub_rig_pass_ms(&rig, 4 * 1000);
+    assert_null(lobby()->ring.slots);
+    assert_int_equal(lobby()->ring.first, 6);
+    assert_int_equal(lobby()->ring.bytes, 0);
+    say_series(ann, "lobby", "m", 6, 3);
+    client_expect_series(ann, "m", 0, 9);
+    client_drain(bob); // he was behind: the log has what the ring has not
+    hub_rig_settle(&rig);
+    client_expect_series(bob, "m", 0, 9);
+    client_expect_nothing(bob);
+    hub_rig_pass_ms(&rig, 70 * 1000);
+    assert_null(lobby()->ring.slots);
+}
+
+static void test_who_returns_to_a_silent_room_missed_nothing(void **state)
+{
+    (void)state;
+    struct client *ann = rig_member(&rig, 0, "ann", NULL);
+    say_series(ann, "lobby", "m", 0, 3);
+    char last[64];
+    for (int i = 0; i < 3; i++)
+        snprintf(last, sizeof(last), "%s", frame_text(client_expect(ann, "message"), "pos"));
+    hub_rig_pass_ms(&rig, 70 * 1000);
+    assert_null(lobby()->ring.slots);
+    struct client *bob = rig_member(&rig, 0, "bob", "");
+    int64_t reads = cn_metrics_sum(CN_M_READS_SENT);
+    client_send(bob, "{\"type\":\"join\",\"room\":\"lobby\",\"since\":\"%s\"}", last);
+    hub_rig_settle(&rig);
+    assert_true(frame_has(client_expect(bob, "joined"), "recovered", "true"));
+    assert_int_equal(cn_metrics_sum(CN_M_READS_SENT), reads); // the ring still knows its end
+    client_expect_nothing(bob);
+}
+
 int main(void)
 {
 #define TEST(open, name) cmocka_unit_test_setup_teardown(name, open, close_rig)
@@ -479,6 +542,8 @@ int main(void)
         TEST(open_small_ring, test_who_joined_without_history_gets_none_when_it_falls),
         TEST(open_rig, test_a_reset_is_told_in_its_place),
         TEST(open_small_ring, test_who_falls_before_a_reset_is_told_keeps_its_place),
+        TEST(open_patient, test_a_silent_room_gives_its_ring_back_and_loses_nothing),
+        TEST(open_patient, test_who_returns_to_a_silent_room_missed_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

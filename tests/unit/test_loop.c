@@ -75,6 +75,10 @@ static void test_letters_are_read_in_order_and_one_wake_is_enough(void **state)
     }
     assert_int_equal(put, 1024); // the bound; the rest stays the caller's
     cn_loop_post_always(loop, &notes[put].letter);
+    assert_int_equal(wakes, 0); // not before main's turn ends
+    cn_reactor_turn(rig.reactor, 0);
+    assert_int_equal(wakes, 1);
+    cn_reactor_turn(rig.reactor, 0);
     assert_int_equal(wakes, 1);
     assert_int_equal(cn_loop_turn(loop), -1);
     assert_int_equal(read_count, 1025);
@@ -82,9 +86,35 @@ static void test_letters_are_read_in_order_and_one_wake_is_enough(void **state)
     assert_ptr_equal(read_by, loop);
     notes[0] = note_of(1025);
     assert_int_equal(cn_loop_post(loop, &notes[0].letter), CN_OK);
+    cn_reactor_turn(rig.reactor, 0);
     assert_int_equal(wakes, 2);
     assert_int_equal(cn_loop_turn(loop), -1);
     assert_int_equal(freed_count, 0);
+}
+
+// However much it asks in a turn, main is woken once, when that ends.
+static void test_main_is_woken_at_the_end_of_the_loops_turn(void **state)
+{
+    (void)state;
+    int defers = 0;
+    struct cn_loop *loop = cn_hub_loop(rig.hub, 0);
+    struct client *ann = rig_member(&rig, 0, "ann", NULL);
+    cn_loop_set_defer(loop, count_wake, &defers);
+    for (int i = 0; i < 10; i++)
+        client_send(ann, "hello");
+    assert_int_equal(defers, 1);
+    rig.wakes = 0;
+    cn_reactor_turn(rig.reactor, 0);
+    assert_int_equal(rig.wakes, 0);
+    cn_loop_pass_on(loop);
+    cn_loop_pass_on(loop);
+    cn_reactor_turn(rig.reactor, 0);
+    assert_int_equal(rig.wakes, 1);
+    client_send(ann, "hello"); // a turn of the loop passes it on as well
+    assert_int_equal(cn_loop_turn(loop), -1);
+    cn_reactor_turn(rig.reactor, 0);
+    assert_int_equal(rig.wakes, 2);
+    hub_rig_settle(&rig);
 }
 
 static void test_letters_nobody_read_are_disposed_of_at_the_end(void **state)
@@ -154,15 +184,36 @@ static void test_answers_of_one_turn_are_one_write(void **state)
     assert_int_equal(ann->sink.writes, writes + 1);
 }
 
+static void test_an_ack_and_its_message_are_one_write(void **state)
+{
+    (void)state;
+    struct client *ann = rig_member(&rig, 0, "ann", "hall");
+    struct client *bob = rig_member(&rig, 0, "bob", "hall");
+    size_t writes = ann->sink.writes;
+    for (int i = 0; i < 3; i++)
+        client_send(ann,
+                    "{\"type\":\"message\",\"room\":\"hall\",\"content\":\"m%d\",\"id\":\"i%d\"}",
+                    i, i);
+    hub_rig_settle(&rig);
+    assert_int_equal(ann->sink.writes, writes + 1);
+    for (int i = 0; i < 3; i++)
+        client_expect(ann, "ack");
+    client_expect_series(ann, "m", 0, 3);
+    client_expect_series(bob, "m", 0, 3);
+    client_expect_nothing(ann);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, open_rig, close_rig)
     const struct CMUnitTest tests[] = {
         TEST(test_letters_are_read_in_order_and_one_wake_is_enough),
+        TEST(test_main_is_woken_at_the_end_of_the_loops_turn),
         TEST(test_letters_nobody_read_are_disposed_of_at_the_end),
         TEST(test_who_it_is_and_when_it_was_alive),
         TEST(test_ticks_are_close_enough),
         TEST(test_answers_of_one_turn_are_one_write),
+        TEST(test_an_ack_and_its_message_are_one_write),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

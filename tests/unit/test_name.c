@@ -49,6 +49,9 @@ static void channel_names_go_there_and_back(void **state)
     assert_int_equal(name.len, CN_CHANNEL_NAME_MAX);
     assert_int_equal(cn_channel_name_parse(cn_channel_name_str(&name), &back), CN_OK);
     assert_int_equal(cn_channel_name_kind(&back), CN_CHANNEL_INBOX);
+    struct cn_channel_name again = cn_channel_name_of((struct cn_str){back.text, back.len});
+    assert_true(cn_str_equal(cn_channel_name_str(&again), cn_channel_name_str(&back)));
+    assert_int_equal(again.text[again.len], '\0');
     assert_true(cn_str_equal(cn_channel_name_bare(&back), cn_str_of(sixty_four)));
     assert_int_equal(back.text[back.len], '\0');
 }

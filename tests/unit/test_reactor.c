@@ -390,6 +390,30 @@ static void test_wake_ends_the_wait_of_run(void **state)
     reactor = kept;
 }
 
+static void note_after(void *arg)
+{
+    int *afters = arg;
+    if (++*afters == 3)
+        cn_reactor_stop(reactor);
+    cn_reactor_wake(reactor);
+}
+
+static void test_after_each_turn_and_before_the_first(void **state)
+{
+    (void)state;
+    int afters = 0;
+    cn_reactor_set_after(reactor, note_after, &afters);
+    cn_reactor_turn(reactor, 0);
+    assert_int_equal(afters, 1);
+    assert_int_equal(wakes, 0);
+    cn_reactor_run(reactor); // before its first turn, and after it
+    assert_int_equal(afters, 3);
+    assert_int_equal(wakes, 1);
+    cn_reactor_set_after(reactor, NULL, NULL);
+    cn_reactor_turn(reactor, 0);
+    assert_int_equal(afters, 3);
+}
+
 static void note_signal(void *arg)
 {
     (*(int *)arg)++;
@@ -455,6 +479,7 @@ int main(void)
         TEST(test_wake_within_on_wake_runs_it_again),
         TEST(test_wakes_from_threads_lose_nothing),
         TEST(test_wake_ends_the_wait_of_run),
+        TEST(test_after_each_turn_and_before_the_first),
         TEST(test_signals),
         TEST(test_without_memory_nothing_opens),
     };

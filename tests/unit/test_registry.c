@@ -39,11 +39,10 @@ static struct cn_registry *make(void)
     return registry;
 }
 
-static struct cn_registration entry_of(const char *user, unsigned loop)
+static enum cn_err add(struct cn_registry *registry, const char *user,
+                       struct cn_registration *entry)
 {
-    struct cn_registration entry = {.loop = loop};
-    snprintf(entry.user, sizeof(entry.user), "%s", user);
-    return entry;
+    return cn_registry_add(registry, cn_str_of(user), entry);
 }
 
 static size_t sessions_of(struct cn_registry *registry, const char *user)
@@ -55,11 +54,12 @@ static void test_by_id(void **state)
 {
     (void)state;
     struct cn_registry *registry = make();
-    struct cn_registration a = entry_of("ann", 3);
-    struct cn_registration b = entry_of("bob", 1);
-    assert_int_equal(cn_registry_add(registry, &a), CN_OK);
-    assert_int_equal(cn_registry_add(registry, &b), CN_OK);
+    struct cn_registration a = {.loop = 3};
+    struct cn_registration b = {.loop = 1};
+    assert_int_equal(add(registry, "ann", &a), CN_OK);
+    assert_int_equal(add(registry, "bob", &b), CN_OK);
     assert_int_not_equal(a.id, b.id);
+    assert_string_equal(a.user, "ann");
     assert_int_equal(cn_registry_count(registry), 2);
     unsigned loop = 99;
     assert_int_equal(cn_registry_find_loop(registry, a.id, &loop), CN_OK);
@@ -71,7 +71,7 @@ static void test_by_id(void **state)
     assert_int_equal(cn_registry_find_loop(registry, a.id, &loop), CN_NOTFOUND);
     assert_int_equal(loop, 99);
     uint64_t old = a.id;
-    assert_int_equal(cn_registry_add(registry, &a), CN_OK);
+    assert_int_equal(add(registry, "ann", &a), CN_OK);
     assert_int_not_equal(a.id, old); // an id is never given out again
     cn_registry_remove(registry, &a);
     cn_registry_remove(registry, &b);
@@ -86,8 +86,8 @@ static void test_by_user(void **state)
     struct cn_registry *registry = make();
     struct cn_registration a[5];
     for (size_t i = 0; i < 5; i++) {
-        a[i] = entry_of(i == 4 ? "annette" : "ann", 0);
-        assert_int_equal(cn_registry_add(registry, &a[i]), CN_OK);
+        a[i] = (struct cn_registration){.loop = 0};
+        assert_int_equal(add(registry, i == 4 ? "annette" : "ann", &a[i]), CN_OK);
     }
     uint64_t ids[3] = {0};
     assert_int_equal(cn_registry_user_sessions(registry, cn_str_of("ann"), ids, 3), 4);
@@ -115,8 +115,8 @@ static void test_many(void **state)
     for (unsigned i = 0; i < MANY; i++) {
         char user[32];
         snprintf(user, sizeof(user), "user-%u", i / 2);
-        all[i] = entry_of(user, i % 64);
-        assert_int_equal(cn_registry_add(registry, &all[i]), CN_OK);
+        all[i] = (struct cn_registration){.loop = i % 64};
+        assert_int_equal(add(registry, user, &all[i]), CN_OK);
     }
     assert_int_equal(cn_registry_count(registry), MANY);
     for (unsigned i = 0; i < MANY; i++) {
@@ -138,12 +138,12 @@ static void test_without_memory_nothing_is_added(void **state)
 {
     (void)state;
     struct cn_registry *registry = make();
-    struct cn_registration a = entry_of("ann", 0);
+    struct cn_registration a = {.loop = 0};
     enum cn_err err = CN_NOMEM;
     int failures = 0;
     for (int left = 0; err; left++) {
         atomic_store(&callocs_left, left);
-        err = cn_registry_add(registry, &a);
+        err = add(registry, "ann", &a);
         atomic_store(&callocs_left, -1);
         if (!err)
             break;
@@ -175,8 +175,8 @@ static void run(void *arg)
         unsigned slot = turn % KEPT;
         if (turn >= KEPT)
             cn_registry_remove(worker->registry, &own[slot]);
-        own[slot] = entry_of(turn % 3 ? "shared" : "other", worker->index);
-        if (cn_registry_add(worker->registry, &own[slot]))
+        own[slot] = (struct cn_registration){.loop = worker->index};
+        if (add(worker->registry, turn % 3 ? "shared" : "other", &own[slot]))
             abort();
         unsigned loop;
         uint64_t ids[8];

@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: MIT
+// JSON objects of strings, read in place: what nearly every request is. Nothing is allocated or
+// copied. Whatever is not such an object, or not JSON at all, is left to the parser.
+#include "wire_private.h"
+
+static bool is_space(char c)
+{
+    return c == ' ' || c == '\t' || c == '\n' || c == '\r';
+}
+
+static void skip_space(struct cn_str text, size_t *at)
+{
+    while (*at < text.len && is_space(text.ptr[*at]))
+        (*at)++;
+}
+
+// True when `c` stands next, perhaps behind white space; *at is then behind it.
+static bool skip_mark(struct cn_str text, size_t *at, char c)
+{
+    skip_space(text, at);
+    if (*at == text.len || text.ptr[*at] != c)
+        return false;
+    (*at)++;
+    return true;
+}
+
+// The quote that ends the string whose bytes begin at `at`, or NULL. Of the escapes only those are
+// taken that a writer of compact JSON uses as well: such a string is its own compact form.
+static const char *find_end(const char *at, const char *end)
+{
+    for (;;) {
+        const char *quote = memchr(at, '"', (size_t)(end - at));
+        const char *escape = quote ? memchr(at, '\\', (size_t)(quote - at)) : NULL;
+        if (!escape)
+            return quote;
+        if (!memchr("\"\\bfnrt", escape[1], 7))
+            return NULL;
+        at = escape + 2;
+    }
+}
+
+// True when such a string of good UTF-8 stands next; *at is then behind it.
+static bool take_string(struct cn_str text, size_t *at, struct cn_str *out)
+{
+    if (!skip_mark(text, at, '"'))
+        return false;
+    const char *begin = text.ptr + *at;
+    const char *quote = find_end(begin, text.ptr + text.len);
+    if (!quote)
+        return false;
+    *out = (struct cn_str){begin, (size_t)(quote - begin)};
+    *at += out->len + 1;
+    return cn_utf8_is_clean(*out);
+}
+
+// One key and its value; false also for a key with escapes, or one that is there already.
+static bool take_member(struct cn_str text, size_t *at, struct cn_flat_object *object)
+{
+    struct cn_str key, value;
+    if (object->count == CN_FLAT_MEMBERS_MAX || !take_string(text, at, &key) ||
+        memchr(key.ptr, '\\', key.len) || !skip_mark(text, at, ':') ||
+        !take_string(text, at, &value) || cn_flat_object_find(object, key).ptr)
+        return false;
+    object->keys[object->count] = key;
+    object->values[object->count++] = value;
+    return true;
+}
+
+bool cn_flat_object_read(struct cn_str text, struct cn_flat_object *out)
+{
+    size_t at = 0;
+    out->count = 0;
+    if (!skip_mark(text, &at, '{'))
+        return false;
+    do {
+        if (!take_member(text, &at, out))
+            return false;
+    } while (skip_mark(text, &at, ','));
+    if (!skip_mark(text, &at, '}'))
+        return false;
+    skip_space(text, &at);
+    return at == text.len;
+}
+
+struct cn_str cn_flat_object_find(const struct cn_flat_object *object, struct cn_str key)
+{
+    for (size_t i = 0; i < object->count; i++)
+        if (cn_str_equal(object->keys[i], key))
+            return object->values[i];
+    return (struct cn_str){NULL, 0};
+}
