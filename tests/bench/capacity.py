@@ -104,7 +104,7 @@ def span(nodes, members):
 
 
 def shares_of_node(use, nodes, costs, machine):
-    """What one of so many nodes uses. Publishing and receiving are counted to its main thread, deliveries and pings to loops."""
+    """What one of so many nodes uses. Its main thread publishes and receives; its loops deliver and ping."""
     messages = use.messages / nodes
     deliveries = messages * use.members
     received = messages * span(nodes, use.members)
@@ -179,7 +179,8 @@ def plan(use, costs, machine=Machine()):
         if pressure(of_redis, machine)[0] <= 1:
             return Plan(clusters, nodes, {**shares_of_node(part, nodes, costs, machine), **of_redis}, use.messages,
                         use.messages * use.members, span(nodes, use.members), node_bytes(part, nodes, costs),
-                        redis_bytes(part, nodes, costs), round_ms(part, nodes, costs, machine), part.connections / nodes / ACCEPT_RATE)
+                        redis_bytes(part, nodes, costs), round_ms(part, nodes, costs, machine),
+                        part.connections / nodes / ACCEPT_RATE)
     raise ValueError(f"{use.title} is too much for {CLUSTERS_MAX} clusters")
 
 

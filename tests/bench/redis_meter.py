@@ -22,7 +22,8 @@ def usage(samples):
         return None
     first, last = grown[0], grown[-1]
     publishes = last["publishes"] - first["publishes"]
-    each = {f"{name}_per_publish": (last[name] - first[name]) / publishes for name in ("cpu_us", "memory_bytes", "output_bytes")}
+    each = {f"{name}_per_publish": (last[name] - first[name]) / publishes
+            for name in ("cpu_us", "memory_bytes", "output_bytes")}
     return {"publishes": publishes, **each}
 
 

@@ -138,8 +138,8 @@ class Walk:
 
     def describe(self):
         command = ["./run bench --scaling", *self.given.words]
-        return {**grid.describe_machine(), "text_bytes": self.text_bytes, "runs": self.given.runs, "command": " ".join(command),
-                "quick": self.given.quick, "chatnode": servers.version_of_chatnode(self.given.build)}
+        return {**grid.describe_machine(), "text_bytes": self.text_bytes, "runs": self.given.runs,
+                "command": " ".join(command), "chatnode": servers.version_of_chatnode(self.given.build)}
 
     def keep(self, load, number):
         cores = [grid.distance_ns(self.given.build)]
@@ -176,7 +176,7 @@ def parse(words):
     parser.add_argument("--quick", action="store_true", help="tiny loads: to try it out, not to compare")
     parser.add_argument("--continue", action="store_true", dest="resume", help="only the runs that are not kept yet")
     parser.add_argument("--document", action="store_true", help="measure nothing: write the tables from the kept runs")
-    parser.add_argument("--results", type=pathlib.Path, default=RESULTS, help="where runs are kept (build/bench/scaling.json)")
+    parser.add_argument("--results", type=pathlib.Path, default=RESULTS, help="where runs are kept")
     parser.add_argument("--output", type=pathlib.Path, default=DOCUMENT, help="the document whose tables are written")
     given = parser.parse_args(words)
     given.runs = given.runs or (1 if given.quick else 3)

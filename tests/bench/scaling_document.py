@@ -11,6 +11,7 @@ from document import lines_of
 
 MARKER = re.compile(r"(<!-- begin: scaling (\w+) -->\n).*?(<!-- end: scaling \2 -->)", re.S)
 NONE = "-"
+MACHINE = capacity.Machine()
 SIZES = (10_000, 1_000_000, 20_000_000)
 KINDS = (capacity.Use("team chat", 0, 10, 20, 5), capacity.Use("live event", 0, 60, 200, 1))
 GIANT = 1_000_000
@@ -83,9 +84,11 @@ def nodes_table(figures):
     for count in loads.NODES:
         names = [f"nodes-{kind}-{count}" for kind in loads.SPREADS]
         cells = [[number(figures.message(name)), number(figures.redis(name))] for name in names[1:]]
-        body.append([str(count), number(figures.delivery(names[0]), ".3f"), number(figures.redis(names[0])), *sum(cells, [])])
-    return lines_of(["nodes", "room of 2,000: µs a delivery", "Redis, µs a message", "rooms of 10 on all nodes: µs a message",
-                     "Redis, µs a message", "rooms of 10 on one node each: µs a message", "Redis, µs a message"], body)
+        large = [number(figures.delivery(names[0]), ".3f"), number(figures.redis(names[0]))]
+        body.append([str(count), *large, *sum(cells, [])])
+    redis = "Redis, µs a message"
+    return lines_of(["nodes", "room of 2,000: µs a delivery", redis, "rooms of 10 on all nodes: µs a message", redis,
+                     "rooms of 10 on one node each: µs a message", redis], body)
 
 
 def loops_table(figures):
@@ -129,7 +132,11 @@ def cost(costs, field, unit):
 
 def costs_table(costs):
     body = [[what, cost(costs, full, unit), cost(costs, paced, unit)] for what, unit, full, paced in COSTS]
-    return lines_of(["what", "as many as go", f"{loads.PACE:,} messages a second"], body)
+    paced, full = ((publish + node) * loads.PACE / 1e6 for publish, node in (
+        (costs.redis_publish_paced_us, costs.redis_node_paced_us), (costs.redis_publish_us, costs.redis_node_us)))
+    return lines_of(["what", "as many as go", f"{loads.PACE:,} messages a second"], body) + [
+        f"With {loads.PACE:,} messages a second to one node Redis uses {paced:.0%} of a core. That is {full:.0%} of what it can do.",
+        ""]
 
 
 # ---- What follows ----
@@ -138,24 +145,34 @@ def uses():
     return [dataclasses.replace(kind, connections=connections) for connections in SIZES for kind in KINDS]
 
 
-def plan_cells(use, costs):
-    """The column of one use."""
-    plan = capacity.plan(use, costs)
-    shares = plan.shares
-    first = {name: shares[name] for name in shares if name != "connections"}
-    return [f"{plan.messages:,.0f}", f"{plan.deliveries:,.0f}", f"{plan.clusters:,}", f"{plan.nodes:,}",
-            f"**{plan.clusters * plan.nodes:,}**", f"{plan.span:.1f}", *(f"{shares[name]:.0%}" for name in shares),
-            size(plan.node_bytes), size(plan.redis_bytes), f"{plan.round_ms:,.1f} ms", f"{plan.return_s:,.1f} s",
-            FULL_NAMES[capacity.pressure(first, capacity.Machine())[1]]]
+def first_full(plan):
+    """What is full first when more is said. Places for connections are not: there are enough nodes for them."""
+    return FULL_NAMES[capacity.pressure({name: plan.shares[name] for name in FULL_NAMES}, MACHINE)[1]]
+
+
+def share(name):
+    return lambda plan: f"{plan.shares[name]:.0%}"
+
+
+PLAN_ROWS = (  # a row's head, and its cell of a plan
+    ("messages/s", lambda plan: f"{plan.messages:,.0f}"), ("deliveries/s", lambda plan: f"{plan.deliveries:,.0f}"),
+    ("clusters, one Redis each", lambda plan: f"{plan.clusters:,}"), ("nodes of a cluster", lambda plan: f"{plan.nodes:,}"),
+    ("nodes in all", lambda plan: f"**{plan.clusters * plan.nodes:,}**"),
+    ("nodes a message goes to", lambda plan: f"{plan.span:.1f}"),
+    ("a node's main thread", share("main")), ("each of its 4 loops", share("loops")),
+    ("its network of 1 Gbit/s", share("network")), ("its 50,000 places", share("connections")),
+    ("memory of a node, kernel included", lambda plan: size(plan.node_bytes)),
+    ("Redis' core", share("redis")), ("its network of 10 Gbit/s", share("redis network")),
+    ("its memory of 64 GiB", share("redis memory")), ("the same in bytes", lambda plan: size(plan.redis_bytes)),
+    ("a round of it, at most", lambda plan: f"{plan.round_ms:,.1f} ms"),
+    ("all back after a cut", lambda plan: f"{plan.return_s:,.1f} s"), ("full first when more is said", first_full),
+)
 
 
 def plans_table(costs):
-    heads = ["messages/s", "deliveries/s", "clusters, one Redis each", "nodes of a cluster", "nodes in all", "nodes a message goes to",
-             "a node's main thread", "each of its 4 loops", "its network of 1 Gbit/s", "its 50,000 places", "Redis' core",
-             "its network of 10 Gbit/s", "its memory of 64 GiB", "memory of a node, kernel included", "memory of a Redis", "a round of Redis, at most", "all back after a cut", "full first when more is said"]
-    columns = [plan_cells(use, costs) for use in uses()]
+    plans = [capacity.plan(use, costs, MACHINE) for use in uses()]
     titles = [f"{use.connections:,}: {use.title}" for use in uses()]
-    return lines_of(["", *titles], [[head, *cells] for head, *cells in zip(heads, *columns)])
+    return lines_of(["", *titles], [[head, *map(cell, plans)] for head, cell in PLAN_ROWS])
 
 
 def largest_table(costs):
@@ -163,7 +180,9 @@ def largest_table(costs):
     for kind in KINDS:
         most = capacity.largest_cluster(kind, costs)
         use = dataclasses.replace(kind, connections=most)
-        body.append([kind.title, f"{most:,}", f"{capacity.nodes_for(use, costs, capacity.Machine()):,}", f"{use.messages:,.0f}", FULL_NAMES[capacity.largest_pressure(use, costs, capacity.Machine())[1]]])
+        _, end = capacity.largest_pressure(use, costs, MACHINE)
+        body.append([kind.title, f"{most:,}", f"{capacity.nodes_for(use, costs, MACHINE):,}", f"{use.messages:,.0f}",
+                     FULL_NAMES[end]])
     return lines_of(["use", "connections that one Redis can serve", "nodes", "messages/s", "what ends there"], body)
 
 
@@ -173,7 +192,8 @@ def giant_table(costs):
         room = capacity.giant_room(GIANT, nodes, costs)
         body.append([str(nodes), f"{GIANT // nodes:,}", f"{room.last_ms:,.0f} ms", f"{room.alone_per_second:,.1f}",
                      f"{room.batched_per_second:,.0f}", f"{room.network_per_second:,.0f}", f"{room.redis_us:,.0f} µs"])
-    return lines_of(["nodes of 4 loops", "members a node", "the last member is written to after", "messages/s at half load, one a write",
+    return lines_of(["nodes of 4 loops", "members a node", "the last member is written to after",
+                     "messages/s at half load, one a write",
                      "the same, 16 a write", "messages/s at half of 1 Gbit/s", "Redis a message"], body)
 
 

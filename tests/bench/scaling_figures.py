@@ -59,8 +59,9 @@ class Figures:
         return self.median(load, f"redis.publish.{figure}")
 
     def excess(self, of):
-        """(further nodes, how much dearer) of rooms on all nodes than of rooms on one node each, for each number of nodes."""
-        found = [(count - 1, difference(of(f"nodes-spread-{count}"), of(f"nodes-local-{count}"))) for count in loads.NODES[1:]]
+        """(further nodes, how much dearer): rooms on all nodes compared with rooms on one node each."""
+        found = [(count - 1, difference(of(f"nodes-spread-{count}"), of(f"nodes-local-{count}")))
+                 for count in loads.NODES[1:]]
         return [(further, more) for further, more in found if more is not None]
 
     def points(self, of):
