@@ -11,7 +11,7 @@
 #include "link.h"
 
 enum {
-    CN_BENCH_URLS_MAX = 16,
+    CN_BENCH_URLS_MAX = 64,
     CN_BENCH_PIDS_MAX = 16,
     CN_BENCH_DIALECTS_MAX = 8,
     CN_BENCH_PER_SOURCE = 5000, // connections from one source address
