@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
-"""The command ./run bench: the grid of servers and loads, the document that is made of it, or one of the scenarios."""
+"""The command ./run bench: the grid of servers and loads, the document that is made of it, one of the scenarios, or
+(--scaling, which has options of its own) how the cost grows."""
 import argparse
 import pathlib
 import sys
@@ -8,6 +9,7 @@ import sys
 import document
 import grid
 import rows
+import scaling
 import scenarios
 import servers
 
@@ -40,7 +42,10 @@ def parse(words):
 
 
 def main():
-    given = parse(sys.argv[1:])
+    words = sys.argv[1:]
+    if "--scaling" in words:
+        return scaling.main([word for word in words if word != "--scaling"])
+    given = parse(words)
     if given.scenario:
         return scenarios.run(given)
     records = grid.Records(given.results) if given.document else grid.run(given)
