@@ -22,13 +22,25 @@ const struct cn_scenario *cn_scenario_find(const char *name)
     return NULL;
 }
 
+// NULL: cn_bench_fail writes to stderr.
+static char *complaint;
+
+void cn_bench_complain_to(char text[CN_BENCH_COMPLAINT_BYTES])
+{
+    complaint = text;
+}
+
 _Noreturn void cn_bench_fail(enum cn_bench_exit code, const char *format, ...)
 {
     va_list arguments;
     va_start(arguments, format);
-    fputs("bench: ", stderr);
-    vfprintf(stderr, format, arguments);
-    fputc('\n', stderr);
+    if (complaint != NULL) {
+        (void)vsnprintf(complaint, CN_BENCH_COMPLAINT_BYTES, format, arguments);
+    } else {
+        fputs("bench: ", stderr);
+        vfprintf(stderr, format, arguments);
+        fputc('\n', stderr);
+    }
     va_end(arguments);
     _Exit((int)code);
 }
@@ -50,19 +62,22 @@ int cn_bench_source(const struct cn_bench *bench, long number)
     return (int)(number / CN_BENCH_PER_SOURCE);
 }
 
-static void read_url(const char *url, struct cn_endpoint *out)
+static void read_url(const struct cn_bench *bench, const char *url, struct cn_endpoint *out)
 {
     const char *why = NULL;
     if (!cn_endpoint_parse(url, out, &why))
         cn_bench_fail(CN_BENCH_USAGE, "the URL %s %s", url, why);
+    if (out->websocket != bench->dialect->websocket)
+        cn_bench_fail(CN_BENCH_USAGE, "the URL %s: the dialect %s wants %s", url,
+                      bench->dialect->name, bench->dialect->websocket ? "ws://" : "tcp://");
 }
 
 static void read_urls(struct cn_bench *bench)
 {
     for (int i = 0; i < bench->options.url_count; i++)
-        read_url(bench->options.urls[i], &bench->endpoints[i]);
+        read_url(bench, bench->options.urls[i], &bench->endpoints[i]);
     if (bench->options.publish_url != NULL)
-        read_url(bench->options.publish_url, &bench->publish_endpoint);
+        read_url(bench, bench->options.publish_url, &bench->publish_endpoint);
 }
 
 // ---- The command ----

@@ -39,7 +39,7 @@ enum {
 static const struct option table[] = {
     {"url", KIND_URLS, AT(urls), ALL, "ws://127.0.0.1:8000/ws", 0, 0, "URL",
      "a node, ws://HOST:PORT/ws; once for each: clients are spread over them in turn"},
-    {"publish-url", KIND_TEXT, AT(publish_url), BIT(FANOUT) | BIT(ROOMS), NULL, 0, 0, "URL",
+    {"publish-url", KIND_TEXT, AT(publish_url), BIT(FANOUT), NULL, 0, 0, "URL",
      "where publishers connect, instead of being spread like everybody"},
     {"dialect", KIND_TEXT, AT(dialect), ALL, NULL, 0, 0, "NAME",
      "how to speak to the server"},

@@ -29,6 +29,7 @@ struct shared {
     atomic_long in[CN_WORKERS_MAX];
     long unclosed[CN_WORKERS_MAX]; // these two: written at a process's end
     struct cn_storm_counts counts[CN_WORKERS_MAX];
+    char complaints[CN_WORKERS_MAX][CN_BENCH_COMPLAINT_BYTES];
 };
 
 struct churn {
@@ -77,6 +78,7 @@ static int work(int index, void *context)
     struct shared *shared = churn->shared;
     struct cn_storm storm;
     long first = first_of(churn, index);
+    cn_bench_complain_to(shared->complaints[index]);
     cn_storm_init(&storm, churn->bench, 1, 0, first_of(churn, index + 1) - first, CN_STORM_MEMBER);
     for (long i = 0; i < storm.total; i++)
         storm.clients[i].number += first;
@@ -109,6 +111,8 @@ static void start_members(struct churn *churn)
     long limit = cn_workers_raise_descriptors() - SPARE_DESCRIPTORS;
     long clients = churn->bench->options.clients;
     long processes = churn->bench->options.processes;
+    if (limit < 1)
+        cn_bench_fail(CN_BENCH_INCOMPLETE, "a process may have too few descriptors (ulimit -Hn)");
     if (processes == 0)
         processes = (clients + limit - 1) / limit;
     churn->processes = processes > CN_WORKERS_MAX ? CN_WORKERS_MAX : (int)processes;
@@ -123,8 +127,15 @@ static void start_members(struct churn *churn)
 static void check_members(struct churn *churn)
 {
     (void)cn_workers_running(&churn->workers);
-    if (churn->workers.code != 0) // it has said why itself
-        cn_bench_fail((enum cn_bench_exit)churn->workers.code, "a process of the members ended");
+    if (churn->workers.code == 0)
+        return;
+    const char *complaint = "";
+    for (int i = 0; i < churn->processes && complaint[0] == '\0'; i++)
+        complaint = churn->shared->complaints[i];
+    cn_report_free(churn->storm.report);
+    cn_workers_stop(&churn->workers);
+    cn_bench_fail((enum cn_bench_exit)churn->workers.code, "%s",
+                  complaint[0] ? complaint : "a process of the members was killed");
 }
 
 // ---- Newcomers ----

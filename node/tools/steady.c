@@ -187,15 +187,24 @@ static void show(struct coordinator *all, const char *stage, double done)
     cn_report_show(all->report, &state);
 }
 
-// A process that ended before it was told to has said why: so does this one.
+// A process of the load has ended that should not have: says why, and ends this one too.
+static _Noreturn void give_up(struct coordinator *all)
+{
+    const struct cn_steady *steady = all->steady;
+    enum cn_bench_exit code = (enum cn_bench_exit)all->steady->workers.code;
+    const char *complaint = "";
+    cn_report_free(all->report);
+    cn_workers_stop(&all->steady->workers);
+    for (long i = 0; i < steady->plan.processes && complaint[0] == '\0'; i++)
+        complaint = steady->tallies[i].complaint;
+    cn_bench_fail(code ? code : CN_BENCH_INCOMPLETE, "%s",
+                  complaint[0] ? complaint : "a process of the load was killed");
+}
+
 static void follow_failure(struct coordinator *all)
 {
-    struct cn_workers *workers = &all->steady->workers;
-    if (cn_workers_running(workers) == all->steady->plan.processes)
-        return;
-    cn_report_free(all->report);
-    cn_workers_stop(workers);
-    _Exit(workers->code ? workers->code : CN_BENCH_INCOMPLETE);
+    if (cn_workers_running(&all->steady->workers) < all->steady->plan.processes)
+        give_up(all);
 }
 
 // One look at everything. True while the phase may go on.
@@ -342,6 +351,8 @@ static void finish(struct coordinator *all, struct cn_outcome *outcome)
     begin(all, CN_PHASE_ENDED);
     while (cn_workers_running(workers) > 0)
         wait_ms(all, LOOK_CLOSELY_MS);
+    if (workers->code != 0)
+        give_up(all);
     add_up(all, true);
     outcome->sum = all->sum;
     outcome->interrupted = all->interrupted;

@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: MIT
 """chatctl bench: every steady scenario against a real node, and against servers that do it wrong."""
 import json
+import os
 import pathlib
 import signal
 import subprocess
 
 import pytest
 
-from faulty import (FaultyServer, altering, as_node, doubling, greet_as_node, hanging_up, losing, right, swapping)
+from faulty import (FaultyServer, altering, as_node, doubling, fragmenting, greet_as_node, hanging_up, losing, right,
+                    straying, swapping)
 from harness import CHATNODE, SLOW, eventually, free_port
 
 CHATCTL = pathlib.Path(CHATNODE).parent / "chatctl"
@@ -186,6 +188,49 @@ def test_a_refused_handshake_comes_again(faulty):
     assert result["refused_handshakes"] == 2
 
 
+def test_a_wait_without_end_is_not_waited_for(faulty):
+    code, result = plain(faulty(right, refusals=1, retry_after=99999999999), patience=2)
+    assert code == 1 and result["refused_handshakes"] == 1 and result["messages"] == 0
+
+
+def test_what_strays_into_another_room_is_noticed(faulty):
+    code, result = bench("rooms", faulty(straying), "--dialect", "plain", "--warmup", 0, "--clients", 6, "--rooms", 3,
+                         "--messages", 30, patience=3)
+    assert code == 1 and result["disordered"] == 3 * 4 and result["lost"] == result["duplicates"] == 0
+
+
+def on_a_terminal(*words):
+    """The exit code, and what stands below the live report's last erasure."""
+    main, side = os.openpty()
+    argv = [str(word) for word in (CHATCTL, "bench", *words)]
+    child = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=side, env={**os.environ, "TERM": "xterm"})
+    os.close(side)
+    shown = b""
+    try:
+        while part := read_terminal(main):
+            shown += part
+        code = child.wait(60 * SLOW)
+    finally:
+        child.kill()
+        child.wait()
+        os.close(main)
+    assert b"\x1b[J" in shown
+    return code, shown.rpartition(b"\x1b[J")[2].decode()
+
+
+def read_terminal(descriptor):
+    try:
+        return os.read(descriptor, 1 << 16)
+    except OSError:
+        return b""  # the other end is closed
+
+
+def test_a_failure_stays_on_the_terminal(faulty):
+    code, shown = on_a_terminal("fanout", "--url", faulty(fragmenting), "--dialect", "plain", "--rate", 20, "--clients", 2,
+                                "--processes", 2)
+    assert code == 1 and shown.strip() == "bench: the server cuts messages into fragments, which the bench does not read"
+
+
 def fanin(url, patience=3):
     return bench("fanin", url, "--warmup", 0, "--clients", 2, "--messages", 20, "--in-flight", 4, patience=patience)
 
@@ -217,7 +262,10 @@ def test_a_missing_ack_is_noticed(faulty):
     (("idle", "--rate", 3), "--rate does not apply to idle"),
     (("fanout", "--clients", "many"), "--clients takes a whole number from 1 to"),
     (("fanout", "--url", "http://127.0.0.1:1/"), "does not begin with ws:// or tcp://"),
+    (("fanout", "--url", "tcp://127.0.0.1:1"), "the dialect chatnode wants ws://"),
     (("fanout", "--dialect", "latin"), "latin is no dialect"),
+    (("fanout", "--publishers", 65537), "more than 65,536 publishers to a room"),
+    (("rooms", "--publish-url", "ws://127.0.0.1:1/"), "--publish-url does not apply to rooms"),
     (("fanout", "--dialect", "plain", "--acks"), "this dialect has no acks"),
     (("direct", "--clients", 3), "their number must be even"),
     (("rooms", "--clients", 3, "--rooms", 4), "more rooms than clients"),
