@@ -104,17 +104,27 @@ static void seed(struct cn_bench *bench)
     srand48(bench->options.seed ? bench->options.seed : (long)drawn);
 }
 
+static void print_scenarios(const char *program)
+{
+    printf("usage: %s SCENARIO [OPTIONS]\n       %s SCENARIO --help\n\nScenarios:\n", program,
+           program);
+    for (size_t i = 0; i < CN_COUNT(scenarios); i++)
+        printf("  %-21s %s\n", scenarios[i].name, scenarios[i].summary);
+    printf("\nOptions of all scenarios; each has more, which SCENARIO --help prints:\n");
+}
+
 static int help(const char *program, const struct cn_dialect *const *dialects,
                 const struct cn_scenario *scenario)
 {
-    printf("usage: %s %s [OPTIONS]\n\n", program, scenario ? scenario->name : "SCENARIO");
-    for (size_t i = 0; i < CN_COUNT(scenarios); i++)
-        if (scenario == NULL || scenario == &scenarios[i])
-            printf("  %-21s %s\n", scenarios[i].name, scenarios[i].summary);
-    printf("\nOptions:\n");
+    if (scenario == NULL)
+        print_scenarios(program);
+    else
+        printf("usage: %s %s [OPTIONS]\n\n%s: %s\n\nOptions:\n", program, scenario->name,
+               scenario->name, scenario->summary);
     cn_bench_options_help(scenario);
-    printf("\nDialects:\n");
-    for (int i = 0; dialects[i] != NULL; i++)
+    bool has_dialects = scenario != NULL && scenario->run == cn_steady_run;
+    printf(has_dialects ? "\nDialects:\n" : "");
+    for (int i = 0; has_dialects && dialects[i] != NULL; i++)
         printf("  %-21s %s\n", dialects[i]->name, dialects[i]->summary);
     printf("\nExit code: 0 all arrived, once and in order; 1 it did not; 64 wrong arguments; 69 no "
            "server.\n");

@@ -254,9 +254,7 @@ static enum cn_bench_exit print(struct cn_storm *storm)
 void cn_storm_check(const struct cn_bench *bench)
 {
     const struct cn_bench_options *options = &bench->options;
-    if (bench->dialect != &cn_dialect_chatnode)
-        cn_bench_fail(CN_BENCH_USAGE, "%s needs positions and acks: the dialect chatnode",
-                      bench->scenario->name);
+    CN_ASSERT(bench->dialect == &cn_dialect_chatnode); // it has no option --dialect
     if (options->cut > 0 && options->cut <= options->offline)
         cn_bench_fail(CN_BENCH_USAGE, "--cut must be longer than --offline");
     if (options->kill_pid != 0 && options->url_count < 2)

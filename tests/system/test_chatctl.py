@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import re
 import signal
 import subprocess
 
@@ -281,11 +282,39 @@ def test_no_server_is_said():
     assert code == 69 and "no server answers" in errors and out == ""
 
 
+SCENARIOS = ("fanout", "rooms", "direct", "fanin", "idle", "jitter", "avalanche", "churn")
+
+
+def help_of(*words):
+    """The options that --help prints with their defaults, each one once."""
+    code, out, _ = chatctl("bench", *words, "--help")
+    assert code == 0 and out.startswith("usage: chatctl bench")
+    rows = re.findall(r"^  --(\S+) (.*(?:\n {24}.*)*)", out, re.M)
+    options = {name: re.search(r"default: ([^)]*)", " ".join(text.split())) for name, text in rows}
+    assert rows and len(options) == len(rows)
+    return {name: found and found[1] for name, found in options.items()}, out
+
+
+def test_help_lists_the_scenarios_and_what_they_share():
+    options, out = help_of()
+    assert all(f"\n  {name} " in out for name in SCENARIOS) and len(out.splitlines()) < 40
+    for name in SCENARIOS:
+        assert options.items() <= help_of(name)[0].items()
+
+
+def test_help_of_a_scenario_has_its_own_options_only():
+    shown = {name: help_of(name)[0] for name in SCENARIOS}
+    assert [shown[name]["clients"] for name in ("fanout", "jitter", "avalanche", "churn")] == ["100", "2000", "5000", "10000"]
+    assert "sessions" not in help_of("rooms")[1] and "sessions" in help_of("direct")[1]
+    for name, options in shown.items():
+        for option in set().union(*shown.values()) - options.keys():
+            code, _, errors = chatctl("bench", name, f"--{option}", "1")
+            assert code == 64 and f"--{option} does not apply to {name}" in errors
+
+
 def test_help_and_version():
     for words in (("--help",), ("bench", "--help"), ("bench", "fanin", "--help")):
         code, out, _ = chatctl(*words)
         assert code == 0 and "usage: chatctl" in out
-    code, out, _ = chatctl("bench", "idle", "--help")
-    assert "--seconds" in out and "--in-flight" not in out
     assert chatctl("--version")[1].startswith("chatctl ")
     assert chatctl("dance")[0] == 64
