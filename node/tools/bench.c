@@ -22,25 +22,13 @@ const struct cn_scenario *cn_scenario_find(const char *name)
     return NULL;
 }
 
-// NULL: cn_bench_fail writes to stderr.
-static char *complaint;
-
-void cn_bench_complain_to(char text[CN_BENCH_COMPLAINT_BYTES])
-{
-    complaint = text;
-}
-
 _Noreturn void cn_bench_fail(enum cn_bench_exit code, const char *format, ...)
 {
     va_list arguments;
     va_start(arguments, format);
-    if (complaint != NULL) {
-        (void)vsnprintf(complaint, CN_BENCH_COMPLAINT_BYTES, format, arguments);
-    } else {
-        fputs("bench: ", stderr);
-        vfprintf(stderr, format, arguments);
-        fputc('\n', stderr);
-    }
+    fputs("bench: ", stderr);
+    vfprintf(stderr, format, arguments);
+    fputc('\n', stderr);
     va_end(arguments);
     _Exit((int)code);
 }

@@ -16,7 +16,6 @@ enum {
     CN_BENCH_DIALECTS_MAX = 8,
     CN_BENCH_PER_SOURCE = 5000, // connections from one source address
     CN_BENCH_CONNECTING = 128,  // handshakes at once
-    CN_BENCH_COMPLAINT_BYTES = 200,
 };
 
 // Exit codes (sysexits.h where it has one).
@@ -125,11 +124,6 @@ int cn_bench_source(const struct cn_bench *bench, long number);
 
 // Says on stderr what cannot be, and ends this process with the code.
 _Noreturn void cn_bench_fail(enum cn_bench_exit code, const char *format, ...) CN_PRINTF(2, 3);
-
-// From now on what cn_bench_fail says in this process goes there instead: into memory that it
-// shares with the process that started it, which says it once its live report is gone from the
-// terminal.
-void cn_bench_complain_to(char text[CN_BENCH_COMPLAINT_BYTES]);
 
 // The command: `argv` begins behind the word "bench". `dialects` ends with NULL; the first one is
 // taken unless --dialect says otherwise. Returns the exit code.

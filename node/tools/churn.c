@@ -29,7 +29,6 @@ struct shared {
     atomic_long in[CN_WORKERS_MAX];
     long unclosed[CN_WORKERS_MAX]; // these two: written at a process's end
     struct cn_storm_counts counts[CN_WORKERS_MAX];
-    char complaints[CN_WORKERS_MAX][CN_BENCH_COMPLAINT_BYTES];
 };
 
 struct churn {
@@ -78,7 +77,6 @@ static int work(int index, void *context)
     struct shared *shared = churn->shared;
     struct cn_storm storm;
     long first = first_of(churn, index);
-    cn_bench_complain_to(shared->complaints[index]);
     cn_storm_init(&storm, churn->bench, 1, 0, first_of(churn, index + 1) - first, CN_STORM_MEMBER);
     for (long i = 0; i < storm.total; i++)
         storm.clients[i].number += first;
@@ -129,13 +127,10 @@ static void check_members(struct churn *churn)
     (void)cn_workers_running(&churn->workers);
     if (churn->workers.code == 0)
         return;
-    const char *complaint = "";
-    for (int i = 0; i < churn->processes && complaint[0] == '\0'; i++)
-        complaint = churn->shared->complaints[i];
     cn_report_free(churn->storm.report);
     cn_workers_stop(&churn->workers);
-    cn_bench_fail((enum cn_bench_exit)churn->workers.code, "%s",
-                  complaint[0] ? complaint : "a process of the members was killed");
+    (void)cn_workers_tell(&churn->workers);
+    cn_bench_fail((enum cn_bench_exit)churn->workers.code, "a process of the members ended");
 }
 
 // ---- Newcomers ----
@@ -335,6 +330,7 @@ static enum cn_bench_exit run_all(struct churn *churn)
     run(churn);
     enum cn_bench_exit code = print(churn);
     cn_workers_stop(&churn->workers);
+    (void)cn_workers_tell(&churn->workers);
     cn_storm_fini(&churn->storm);
     return code;
 }

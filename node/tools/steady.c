@@ -190,15 +190,12 @@ static void show(struct coordinator *all, const char *stage, double done)
 // A process of the load has ended that should not have: says why, and ends this one too.
 static _Noreturn void give_up(struct coordinator *all)
 {
-    const struct cn_steady *steady = all->steady;
-    enum cn_bench_exit code = (enum cn_bench_exit)all->steady->workers.code;
-    const char *complaint = "";
+    struct cn_workers *workers = &all->steady->workers;
     cn_report_free(all->report);
-    cn_workers_stop(&all->steady->workers);
-    for (long i = 0; i < steady->plan.processes && complaint[0] == '\0'; i++)
-        complaint = steady->tallies[i].complaint;
-    cn_bench_fail(code ? code : CN_BENCH_INCOMPLETE, "%s",
-                  complaint[0] ? complaint : "a process of the load was killed");
+    cn_workers_stop(workers);
+    if (!cn_workers_tell(workers))
+        cn_bench_fail(CN_BENCH_INCOMPLETE, "a process of the load was killed");
+    _Exit(workers->code ? workers->code : CN_BENCH_INCOMPLETE);
 }
 
 static void follow_failure(struct coordinator *all)
@@ -358,6 +355,7 @@ static void finish(struct coordinator *all, struct cn_outcome *outcome)
     outcome->interrupted = all->interrupted;
     outcome->stalled = all->stalled;
     cn_report_free(all->report);
+    (void)cn_workers_tell(workers);
 }
 
 enum cn_bench_exit cn_steady_run(struct cn_bench *bench)

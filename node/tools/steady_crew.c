@@ -264,9 +264,7 @@ static void count_up(struct cn_crew *crew)
 int cn_crew_work(int index, void *context)
 {
     struct cn_crew crew;
-    struct cn_steady *steady = context;
-    cn_bench_complain_to(steady->tallies[index].complaint);
-    prepare(&crew, index, steady);
+    prepare(&crew, index, context);
     crew.phase_us = atomic_load(crew.steady->phase_us);
     while (crew.phase != CN_PHASE_ENDED) {
         follow_phase(&crew);

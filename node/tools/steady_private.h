@@ -53,7 +53,6 @@ struct cn_tally {
     struct cn_histogram latency;
     struct cn_histogram ack;
     struct cn_histogram connect;
-    char complaint[CN_BENCH_COMPLAINT_BYTES]; // why it ended early
 };
 
 // Of one room.
