@@ -50,19 +50,22 @@ int cn_bench_source(const struct cn_bench *bench, long number)
     return (int)(number / CN_BENCH_PER_SOURCE);
 }
 
-static void read_url(const char *url, struct cn_endpoint *out)
+static void read_url(const struct cn_bench *bench, const char *url, struct cn_endpoint *out)
 {
     const char *why = NULL;
     if (!cn_endpoint_parse(url, out, &why))
         cn_bench_fail(CN_BENCH_USAGE, "the URL %s %s", url, why);
+    if (out->websocket != bench->dialect->websocket)
+        cn_bench_fail(CN_BENCH_USAGE, "the URL %s: the dialect %s wants %s", url,
+                      bench->dialect->name, bench->dialect->websocket ? "ws://" : "tcp://");
 }
 
 static void read_urls(struct cn_bench *bench)
 {
     for (int i = 0; i < bench->options.url_count; i++)
-        read_url(bench->options.urls[i], &bench->endpoints[i]);
+        read_url(bench, bench->options.urls[i], &bench->endpoints[i]);
     if (bench->options.publish_url != NULL)
-        read_url(bench->options.publish_url, &bench->publish_endpoint);
+        read_url(bench, bench->options.publish_url, &bench->publish_endpoint);
 }
 
 // ---- The command ----
@@ -89,17 +92,27 @@ static void seed(struct cn_bench *bench)
     srand48(bench->options.seed ? bench->options.seed : (long)drawn);
 }
 
+static void print_scenarios(const char *program)
+{
+    printf("usage: %s SCENARIO [OPTIONS]\n       %s SCENARIO --help\n\nScenarios:\n", program,
+           program);
+    for (size_t i = 0; i < CN_COUNT(scenarios); i++)
+        printf("  %-21s %s\n", scenarios[i].name, scenarios[i].summary);
+    printf("\nOptions of all scenarios; each has more, which SCENARIO --help prints:\n");
+}
+
 static int help(const char *program, const struct cn_dialect *const *dialects,
                 const struct cn_scenario *scenario)
 {
-    printf("usage: %s %s [OPTIONS]\n\n", program, scenario ? scenario->name : "SCENARIO");
-    for (size_t i = 0; i < CN_COUNT(scenarios); i++)
-        if (scenario == NULL || scenario == &scenarios[i])
-            printf("  %-21s %s\n", scenarios[i].name, scenarios[i].summary);
-    printf("\nOptions:\n");
+    if (scenario == NULL)
+        print_scenarios(program);
+    else
+        printf("usage: %s %s [OPTIONS]\n\n%s: %s\n\nOptions:\n", program, scenario->name,
+               scenario->name, scenario->summary);
     cn_bench_options_help(scenario);
-    printf("\nDialects:\n");
-    for (int i = 0; dialects[i] != NULL; i++)
+    bool has_dialects = scenario != NULL && scenario->run == cn_steady_run;
+    printf(has_dialects ? "\nDialects:\n" : "");
+    for (int i = 0; has_dialects && dialects[i] != NULL; i++)
         printf("  %-21s %s\n", dialects[i]->name, dialects[i]->summary);
     printf("\nExit code: 0 all arrived, once and in order; 1 it did not; 64 wrong arguments; 69 no "
            "server.\n");

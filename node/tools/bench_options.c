@@ -39,10 +39,10 @@ enum {
 static const struct option table[] = {
     {"url", KIND_URLS, AT(urls), ALL, "ws://127.0.0.1:8000/ws", 0, 0, "URL",
      "a node, ws://HOST:PORT/ws; once for each: clients are spread over them in turn"},
-    {"publish-url", KIND_TEXT, AT(publish_url), BIT(FANOUT) | BIT(ROOMS), NULL, 0, 0, "URL",
+    {"publish-url", KIND_TEXT, AT(publish_url), BIT(FANOUT), NULL, 0, 0, "URL",
      "where publishers connect, instead of being spread like everybody"},
-    {"dialect", KIND_TEXT, AT(dialect), ALL, NULL, 0, 0, "NAME",
-     "how to speak to the server"},
+    {"dialect", KIND_TEXT, AT(dialect), STEADY, NULL, 0, 0, "NAME",
+     "how to speak to the server; see below (default: the first one)"},
     {"clients", KIND_WHOLE, AT(clients), STEADY, "100", 1, 10000000, "N",
      "connections that receive"},
     {"clients", KIND_WHOLE, AT(clients), BIT(JITTER), "2000", 1, 10000000, "N",
@@ -51,13 +51,16 @@ static const struct option table[] = {
      "connections that are cut"},
     {"clients", KIND_WHOLE, AT(clients), BIT(CHURN), "10000", 1, 10000000, "N",
      "members of the room that are cut"},
-    {"rooms", KIND_WHOLE, AT(rooms), BIT(ROOMS) | BIT(DIRECT), "0", 1, 10000000, "N",
-     "rooms that the clients are spread over; in direct: users (default: 10 clients to a room, "
-     "1 to a user)"},
+    {"rooms", KIND_WHOLE, AT(rooms), BIT(ROOMS), "0", 1, 10000000, "N",
+     "rooms that the clients are spread over (default: 10 clients to a room)"},
+    {"rooms", KIND_WHOLE, AT(rooms), BIT(DIRECT), "0", 2, 10000000, "N",
+     "users whose sessions the clients are, an even number (default: 1 client to a user)"},
     {"rooms", KIND_WHOLE, AT(rooms), RETURNING, "20", 1, 1000000, "N",
      "rooms that the clients are spread over, with a publisher each that is not cut"},
-    {"publishers", KIND_WHOLE, AT(publishers), BIT(FANOUT) | BIT(ROOMS), "0", 1, 1000000, "N",
-     "connections that send, besides the clients (default: 1, in rooms one for each)"},
+    {"publishers", KIND_WHOLE, AT(publishers), BIT(FANOUT), "1", 1, 1000000, "N",
+     "connections that send, besides the clients"},
+    {"publishers", KIND_WHOLE, AT(publishers), BIT(ROOMS), "0", 1, 1000000, "N",
+     "how many of the clients send (default: one in each room)"},
     {"in-flight", KIND_WHOLE, AT(in_flight), SENDING, "0", 1, 65536, "N",
      "a publisher has at most N messages on their way that not all members have (default: 1 "
      "without --rate)"},
@@ -88,7 +91,7 @@ static const struct option table[] = {
     {"payload", KIND_WHOLE, AT(payload), STORM, "128", 8, 65000, "BYTES",
      "length of each message's content"},
     {"acks", KIND_FLAG, AT(acks), SENDING & ~BIT(FANIN), NULL, 0, 1, NULL,
-     "give each message an id, so that it is acked (fanin always does)"},
+     "give each message an id, so that it is acked"},
     {"connect-rate", KIND_REAL, AT(connect_rate), ALL, NULL, 0.1, 1000000, "N",
      "handshakes a second at most (default: 128 at a time, as fast as that goes)"},
     {"processes", KIND_WHOLE, AT(processes), STEADY | BIT(CHURN), "0", 1, 64, "N",
@@ -118,6 +121,8 @@ static const struct option table[] = {
      "of all that is drawn by lot (default: another one each time)"},
 };
 // clang-format on
+
+_Static_assert(CN_COUNT(table) <= 64, "cn_bench_options.given has a bit for each row");
 
 static bool is_named(const struct option *option, const char *name, size_t len)
 {
@@ -272,20 +277,20 @@ static void print_wrapped(const char *text)
     printf("%s\n", text);
 }
 
+static void print_option(const struct option *option)
+{
+    char name[64];
+    char help[512];
+    snprintf(name, sizeof(name), "--%s %s", option->name, option->argument ? option->argument : "");
+    bool tells = option->fallback != NULL && strcmp(option->fallback, "0") != 0;
+    snprintf(help, sizeof(help), tells ? "%s (default: %s)" : "%s", option->help, option->fallback);
+    printf("  %-21s ", name);
+    print_wrapped(help);
+}
+
 void cn_bench_options_help(const struct cn_scenario *scenario)
 {
-    for (size_t i = 0; i < CN_COUNT(table); i++) {
-        const struct option *option = &table[i];
-        if (scenario != NULL && !applies(option, scenario))
-            continue;
-        char name[64];
-        char help[512];
-        snprintf(name, sizeof(name), "--%s %s", option->name,
-                 option->argument ? option->argument : "");
-        bool tells = option->fallback != NULL && strcmp(option->fallback, "0") != 0;
-        snprintf(help, sizeof(help), tells ? "%s (default: %s)" : "%s", option->help,
-                 option->fallback);
-        printf("  %-21s ", name);
-        print_wrapped(help);
-    }
+    for (size_t i = 0; i < CN_COUNT(table); i++)
+        if (scenario != NULL ? applies(&table[i], scenario) : table[i].scenarios == ALL)
+            print_option(&table[i]);
 }

@@ -100,7 +100,7 @@ struct cn_bench_options {
 CN_MUSTCHECK bool cn_bench_options_parse(const struct cn_scenario *scenario, int argc, char **argv,
                                          struct cn_bench_options *out, char why[256]);
 
-// Prints the options of one scenario, or of all (NULL).
+// Prints the options of one scenario with its defaults, or those that are the same for all (NULL).
 void cn_bench_options_help(const struct cn_scenario *scenario);
 
 // ---- One run ----

@@ -109,6 +109,8 @@ static void start_members(struct churn *churn)
     long limit = cn_workers_raise_descriptors() - SPARE_DESCRIPTORS;
     long clients = churn->bench->options.clients;
     long processes = churn->bench->options.processes;
+    if (limit < 1)
+        cn_bench_fail(CN_BENCH_INCOMPLETE, "a process may have too few descriptors (ulimit -Hn)");
     if (processes == 0)
         processes = (clients + limit - 1) / limit;
     churn->processes = processes > CN_WORKERS_MAX ? CN_WORKERS_MAX : (int)processes;
@@ -123,8 +125,12 @@ static void start_members(struct churn *churn)
 static void check_members(struct churn *churn)
 {
     (void)cn_workers_running(&churn->workers);
-    if (churn->workers.code != 0) // it has said why itself
-        cn_bench_fail((enum cn_bench_exit)churn->workers.code, "a process of the members ended");
+    if (churn->workers.code == 0)
+        return;
+    cn_report_free(churn->storm.report);
+    cn_workers_stop(&churn->workers);
+    (void)cn_workers_tell(&churn->workers);
+    cn_bench_fail((enum cn_bench_exit)churn->workers.code, "a process of the members ended");
 }
 
 // ---- Newcomers ----
@@ -324,6 +330,7 @@ static enum cn_bench_exit run_all(struct churn *churn)
     run(churn);
     enum cn_bench_exit code = print(churn);
     cn_workers_stop(&churn->workers);
+    (void)cn_workers_tell(&churn->workers);
     cn_storm_fini(&churn->storm);
     return code;
 }

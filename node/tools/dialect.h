@@ -23,6 +23,7 @@ enum cn_unit_kind {
     CN_UNIT_ACK,     // `id` is stored, at `pos`
     CN_UNIT_REFUSAL, // the request `id` (-1: unknown) was not done; `retry`: it may be sent again
     CN_UNIT_GAP,     // the server says that messages are missing
+    CN_UNIT_PIECE,   // of a message that the server cut up, which the bench does not read
     CN_UNIT_PING,    // wants `answer` for `text`
 };
 
@@ -40,7 +41,8 @@ struct cn_unit {
 enum { CN_DIALECT_TEXT_MAX = 70000 };
 
 // All functions are pure: bytes in, bytes out. Each write returns how many bytes it wrote; the
-// buffers have CN_DIALECT_TEXT_MAX bytes (CN_LINK_PATH_BYTES for a path).
+// buffers have CN_DIALECT_TEXT_MAX bytes (CN_LINK_PATH_BYTES for a path, half of which are enough
+// for what is appended to `base`).
 struct cn_dialect {
     const char *name;
     const char *summary; // for --help

@@ -107,6 +107,8 @@ static bool cut(char *bytes, size_t len, struct cn_unit *out)
         read_text(out);
     else if (frame.opcode == CN_WS_PING)
         out->kind = CN_UNIT_PING;
+    else if (frame.opcode == CN_WS_PIECE)
+        out->kind = CN_UNIT_PIECE;
     return true;
 }
 

@@ -133,7 +133,9 @@ bool cn_ws_cut(char *bytes, size_t len, struct cn_ws_frame *out)
         payload = (i ? payload << 8 : 0) | head[2 + i];
     if (len - header < payload)
         return false;
-    *out = (struct cn_ws_frame){head[0] & 15, header + payload, bytes + header, payload};
+    bool is_last = head[0] >> 7;
+    *out = (struct cn_ws_frame){is_last ? head[0] & 15 : CN_WS_PIECE, header + payload,
+                                bytes + header, payload};
     return true;
 }
 
@@ -170,6 +172,15 @@ static void open_up(struct cn_link *link)
         link->events->on_open(link);
 }
 
+// The wait that a refusal asks for, an hour at most. 0: none, or a date (RFC 9110 section 10.2.3).
+static int read_retry_after_ms(const char *answer)
+{
+    static const char name[] = "\r\nretry-after:";
+    const char *found = strcasestr(answer, name);
+    long seconds = found ? strtol(found + sizeof(name) - 1, NULL, 10) : 0;
+    return seconds < 0 ? 0 : seconds > 3600 ? 3600 * 1000 : (int)seconds * 1000;
+}
+
 // Takes the answer to the upgrade; returns its size, 0 when it is not whole yet.
 static size_t take_answer(struct cn_link *link, char *bytes, size_t len)
 {
@@ -182,10 +193,8 @@ static size_t take_answer(struct cn_link *link, char *bytes, size_t len)
         open_up(link);
         return size;
     }
-    const char *after = strcasestr(bytes, "\r\nretry-after:");
     bool is_http = strncmp(bytes, "HTTP/1.", 7) == 0 && strlen(bytes) > 9;
-    end(link, is_http ? (int)strtol(bytes + 9, NULL, 10) : 0,
-        after ? (int)strtol(after + 14, NULL, 10) * 1000 : 0);
+    end(link, is_http ? (int)strtol(bytes + 9, NULL, 10) : 0, read_retry_after_ms(bytes));
     return 0;
 }
 
@@ -324,12 +333,13 @@ static bool begin_connect(struct cn_link *link, const struct cn_endpoint *endpoi
 static void ask(struct cn_link *link, const struct cn_endpoint *endpoint, const char *path)
 {
     // The key is that of RFC 6455 section 1.3: what it protects from does not exist here.
-    char request[1024];
+    char request[CN_LINK_PATH_BYTES + CN_LINK_HOST_BYTES + 256];
     int len = snprintf(request, sizeof(request),
                        "GET %s HTTP/1.1\r\nHost: %s\r\nUpgrade: websocket\r\n"
                        "Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
                        "Sec-WebSocket-Version: 13\r\n\r\n",
                        path ? path : endpoint->path, endpoint->host);
+    CN_ASSERT(len > 0 && (size_t)len < sizeof(request));
     cn_link_send_raw(link, request, (size_t)len);
 }
 

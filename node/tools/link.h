@@ -10,7 +10,12 @@
 
 #include "chatnode/check.h"
 
-enum { CN_LINK_FRAME_MAX = 1 << 18, CN_LINK_HOST_BYTES = 256, CN_LINK_PATH_BYTES = 256 };
+enum {
+    CN_LINK_FRAME_MAX = 1 << 18,
+    CN_LINK_HOST_BYTES = 256,
+    CN_LINK_BASE_BYTES = 256, // path and query of a URL that was given
+    CN_LINK_PATH_BYTES = 512, // and what a client appends to them
+};
 
 // ---- Where to ----
 
@@ -21,7 +26,7 @@ struct cn_endpoint {
     bool loopback; // an IPv4 address of this machine: source addresses can be chosen
     bool websocket;
     char host[CN_LINK_HOST_BYTES]; // with the port, as a Host header says it
-    char path[CN_LINK_PATH_BYTES]; // with the query
+    char path[CN_LINK_BASE_BYTES]; // with the query
 };
 
 // Reads ws://HOST:PORT/PATH, or tcp://HOST:PORT for a server that speaks something else. False:
@@ -106,9 +111,10 @@ void cn_link_close(struct cn_link *link);
 
 // ---- Frames (RFC 6455 section 5.2) ----
 
-enum { CN_WS_TEXT = 1, CN_WS_PING = 9, CN_WS_PONG = 10, CN_WS_HEADER_MAX = 14 };
+enum { CN_WS_PIECE = 0, CN_WS_TEXT = 1, CN_WS_PING = 9, CN_WS_PONG = 10, CN_WS_HEADER_MAX = 14 };
 
-// A frame of a server, which is not masked.
+// A frame of a server, which is not masked. The bench reads whole messages only: pieces of one
+// (section 5.4) have `opcode` CN_WS_PIECE.
 struct cn_ws_frame {
     int opcode;
     size_t size; // header and payload

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Who is in which room, who writes to which, and which process has whom: arithmetic only.
+#include <stddef.h>
+
 #include "plan.h"
 
 // Of `things` in order, spread evenly over `groups`: the group of one, the first one of a group.
@@ -23,7 +25,9 @@ const char *cn_plan_check(const struct cn_plan *plan)
         return "there are more processes than clients";
     if (!plan->extra && plan->publishers > plan->rooms * (plan->clients / plan->rooms))
         return "there are more publishers than clients to be them";
-    return 0;
+    if (cn_plan_lanes(plan, 0) > CN_PLAN_LANES_MAX) // the first room has most
+        return "there are more than 65,536 publishers to a room";
+    return NULL;
 }
 
 long cn_plan_room(const struct cn_plan *plan, long client)

@@ -7,6 +7,8 @@
 
 #include "chatnode/check.h"
 
+enum { CN_PLAN_LANES_MAX = 65536 }; // publishers of a room: a stamp has 16 bits for them
+
 // Clients and rooms are spread evenly and in order, so that most rooms are within one process.
 // In pairs of users (`pairs`) a room is a user's inbox, and its clients are the user's sessions.
 // Publishers are clients, the first ones of their rooms, unless they are `extra` connections.

@@ -7,6 +7,8 @@
 // In this order, behind the mark.
 enum { TAG = 4, ROOM = 6, LANE = 4, SEQ = 8, SLOT = 4, AGAIN = 1, DUE = 12 };
 
+_Static_assert(1 + TAG + ROOM + LANE + SEQ + SLOT + AGAIN + DUE == CN_STAMP_BYTES, "the stamp");
+
 static const char mark = '~';
 
 static char *put(char *out, uint64_t value, int digits)
@@ -60,6 +62,7 @@ bool cn_stamp_find(const char *text, size_t len, unsigned tag, struct cn_stamp *
     while ((text = memchr(text, mark, (size_t)(end - text))) != NULL) {
         if (end - text < CN_STAMP_BYTES)
             return false;
+        out->content = text;
         if (read_stamp(++text, out) && out->tag == tag)
             return true;
     }

@@ -187,15 +187,21 @@ static void show(struct coordinator *all, const char *stage, double done)
     cn_report_show(all->report, &state);
 }
 
-// A process that ended before it was told to has said why: so does this one.
-static void follow_failure(struct coordinator *all)
+// A process of the load has ended that should not have: says why, and ends this one too.
+static _Noreturn void give_up(struct coordinator *all)
 {
     struct cn_workers *workers = &all->steady->workers;
-    if (cn_workers_running(workers) == all->steady->plan.processes)
-        return;
     cn_report_free(all->report);
     cn_workers_stop(workers);
+    if (!cn_workers_tell(workers))
+        cn_bench_fail(CN_BENCH_INCOMPLETE, "a process of the load was killed");
     _Exit(workers->code ? workers->code : CN_BENCH_INCOMPLETE);
+}
+
+static void follow_failure(struct coordinator *all)
+{
+    if (cn_workers_running(&all->steady->workers) < all->steady->plan.processes)
+        give_up(all);
 }
 
 // One look at everything. True while the phase may go on.
@@ -342,11 +348,14 @@ static void finish(struct coordinator *all, struct cn_outcome *outcome)
     begin(all, CN_PHASE_ENDED);
     while (cn_workers_running(workers) > 0)
         wait_ms(all, LOOK_CLOSELY_MS);
+    if (workers->code != 0)
+        give_up(all);
     add_up(all, true);
     outcome->sum = all->sum;
     outcome->interrupted = all->interrupted;
     outcome->stalled = all->stalled;
     cn_report_free(all->report);
+    (void)cn_workers_tell(workers);
 }
 
 enum cn_bench_exit cn_steady_run(struct cn_bench *bench)

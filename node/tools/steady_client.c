@@ -117,7 +117,7 @@ static void on_message(struct cn_client *client, const struct cn_unit *unit, con
     if (own_copy)
         return;
     if (stamp.room != client->stream->room) {
-        crew->watch.duplicates++; // one that others were to get
+        crew->watch.disordered++; // one that others were to get
         return;
     }
     CN_TALLY(crew->tally->texts, 1);
@@ -151,6 +151,9 @@ static void on_unit(struct cn_client *client, const struct cn_unit *unit, const 
     case CN_UNIT_PING:
         answer(client, unit);
         break;
+    case CN_UNIT_PIECE:
+        cn_bench_fail(CN_BENCH_INCOMPLETE,
+                      "the server cuts messages into fragments, which the bench does not read");
     case CN_UNIT_OTHER:
         break;
     }
@@ -187,8 +190,10 @@ void cn_client_open(struct cn_client *client)
     const struct cn_endpoint *endpoint = cn_bench_endpoint(bench, client->number, is_extra(client));
     struct cn_party party = cn_client_party(client);
     char path[CN_LINK_PATH_BYTES] = "";
+    size_t path_len = 0;
     if (bench->dialect->path != NULL)
-        bench->dialect->path(endpoint->path, &party, path, sizeof(path));
+        path_len = bench->dialect->path(endpoint->path, &party, path, sizeof(path));
+    CN_ASSERT(path_len < sizeof(path));
     client->due_us = 0;
     client->greetings = 0;
     client->began_us = cn_clock_us();

@@ -95,6 +95,7 @@ static void prepare(struct cn_crew *crew, int index, struct cn_steady *steady)
     *crew = (struct cn_crew){.steady = steady, .tally = &steady->tallies[index], .index = index};
     crew->watch = (struct cn_watch){.latency = &crew->tally->latency,
                                     .measured_from_us = INT64_MAX,
+                                    .payload = (size_t)steady->bench->options.payload,
                                     .on_complete = cn_crew_complete,
                                     .context = crew};
     make_streams(crew);
@@ -254,10 +255,9 @@ static void count_up(struct cn_crew *crew)
         if (crew->clients[i].stream != NULL)
             lost += count_lost(crew, &crew->clients[i]);
     CN_TALLY(crew->tally->lost, lost);
-    for (long i = 0; i < crew->stream_count; i++) {
-        CN_TALLY(crew->tally->disordered, cn_stream_reordered(&crew->streams[i], lost));
-        if (lost == 0)
-            compare_order(crew, &crew->streams[i]);
+    for (long i = 0; i < crew->stream_count && lost == 0; i++) {
+        CN_TALLY(crew->tally->disordered, cn_stream_reordered(&crew->streams[i]));
+        compare_order(crew, &crew->streams[i]);
     }
 }
 

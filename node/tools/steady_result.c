@@ -192,7 +192,9 @@ enum cn_bench_exit cn_outcome_print(const struct cn_outcome *outcome)
 {
     struct cn_verdict verdict = judge(outcome);
     print(outcome, &verdict);
-    if (!options_of(outcome)->json)
+    if (!options_of(outcome)->json) {
+        putchar('\n');
         cn_verdict_print(stdout, &verdict, limit_of(outcome));
+    }
     return cn_verdict_is_right(&verdict) ? CN_BENCH_COMPLETE : CN_BENCH_INCOMPLETE;
 }

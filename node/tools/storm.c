@@ -163,13 +163,17 @@ void cn_storm_show(struct cn_storm *storm, const char *stage, double done, long 
 {
     if (storm->report == NULL)
         return;
+    int64_t now_us = cn_clock_us();
+    bool is_due = cn_report_is_due(storm->report, now_us);
     struct cn_report_state state = {
         .stage = stage,
         .done = done,
-        .at_us = cn_clock_us(),
+        .at_us = now_us,
         .connected = (uint64_t)connected,
         .clients = (uint64_t)clients,
         .deliveries = (uint64_t)storm->counts.deliveries,
+        .latency = is_due ? storm->replay : NULL,
+        .server = is_due && cn_storm_look(storm) ? &storm->now : NULL,
     };
     for (long i = 0; i < storm->publishers; i++)
         state.messages += (uint64_t)storm->rooms[i].acked;
@@ -250,9 +254,7 @@ static enum cn_bench_exit print(struct cn_storm *storm)
 void cn_storm_check(const struct cn_bench *bench)
 {
     const struct cn_bench_options *options = &bench->options;
-    if (bench->dialect != &cn_dialect_chatnode)
-        cn_bench_fail(CN_BENCH_USAGE, "%s needs positions and acks: the dialect chatnode",
-                      bench->scenario->name);
+    CN_ASSERT(bench->dialect == &cn_dialect_chatnode); // it has no option --dialect
     if (options->cut > 0 && options->cut <= options->offline)
         cn_bench_fail(CN_BENCH_USAGE, "--cut must be longer than --offline");
     if (options->kill_pid != 0 && options->url_count < 2)

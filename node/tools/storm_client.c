@@ -82,10 +82,13 @@ static void write_path(const struct cn_storm_client *client, const char *base, c
     const struct cn_bench *bench = client->storm->bench;
     struct cn_party party = {bench->tag, client->number, client->room->number};
     size_t len = bench->dialect->path(base, &party, path, CN_LINK_PATH_BYTES);
+    CN_ASSERT(len < CN_LINK_PATH_BYTES);
     if (client->was_in)
-        snprintf(path + len, CN_LINK_PATH_BYTES - len,
-                 "&since=%" PRIu64 "-%" PRIu64 "&inbox=%" PRIu64 "-%" PRIu64, client->pos.gen,
-                 client->pos.seq, client->inbox.gen, client->inbox.seq);
+        len += (size_t)snprintf(path + len, CN_LINK_PATH_BYTES - len,
+                                "&since=%" PRIu64 "-%" PRIu64 "&inbox=%" PRIu64 "-%" PRIu64,
+                                client->pos.gen, client->pos.seq, client->inbox.gen,
+                                client->inbox.seq);
+    CN_ASSERT(len < CN_LINK_PATH_BYTES);
 }
 
 static void come(struct cn_storm_client *client)

@@ -109,6 +109,7 @@ struct cn_storm {
     struct cn_report *report;    // NULL: nothing is shown
     struct cn_probe probe;       // of --pid
     struct cn_probe_sample before;
+    struct cn_probe_sample now; // for the live report
 };
 
 // ---- storm.c: the clients of a process ----
@@ -137,7 +138,8 @@ bool cn_storm_is_level(const struct cn_storm *storm);
 // Messages that those who stay do not have, and will not get.
 long cn_storm_missing(const struct cn_storm *storm);
 
-// Shows how things stand. `connected` is how many are in, of all processes.
+// Shows how things stand; the latencies are those of returns. `connected` is how many are in, of
+// all processes.
 void cn_storm_show(struct cn_storm *storm, const char *stage, double done, long connected,
                    long clients);
 
@@ -170,6 +172,9 @@ void cn_storm_publish_again(struct cn_storm_client *client);
 
 // Begins to show how things stand, and to watch the processes of --pid.
 void cn_storm_watch(struct cn_storm *storm);
+
+// Reads what the watched processes use into `now`. False when there are none, or one is gone.
+bool cn_storm_look(struct cn_storm *storm);
 
 // What is measured begins now.
 void cn_storm_begin(struct cn_storm *storm);

@@ -14,6 +14,11 @@ void cn_storm_watch(struct cn_storm *storm)
     storm->report = cn_report_new(stderr, options->json);
 }
 
+bool cn_storm_look(struct cn_storm *storm)
+{
+    return storm->probe.count > 0 && cn_probe_read(&storm->probe, &storm->now) == CN_OK;
+}
+
 void cn_storm_begin(struct cn_storm *storm)
 {
     storm->begun_us = cn_clock_us();
@@ -158,6 +163,7 @@ enum cn_bench_exit cn_storm_print(struct cn_storm *storm, const struct cn_verdic
         cn_result_print_json(stdout, fields.all, fields.count);
     } else {
         cn_result_print_table(stdout, fields.all, fields.count);
+        putchar('\n');
         cn_verdict_print(stdout, verdict, NULL);
     }
     return cn_verdict_is_right(verdict) ? CN_BENCH_COMPLETE : CN_BENCH_INCOMPLETE;

@@ -7,8 +7,10 @@
 
 enum {
     STREAM_MIN_BYTES = 1024,
-    STREAM_MAX_BYTES = 64 << 20, // between the foremost member and the last one
+    STREAM_MAX_BYTES = 128 << 20, // of which half may be kept for the last member
     ENTRIES_MIN = 16,
+    ENTRIES_KEPT = 1 << 17, // for those who have left the stream
+    SEARCH_MAX = 4096,      // entries before and behind the one that such a member should get
 };
 
 // ---- Numbers of one lane ----
@@ -26,6 +28,13 @@ enum cn_sequence_verdict cn_sequence_note(struct cn_sequence *sequence, uint32_t
         return CN_SEQUENCE_DOUBLE;
     sequence->seen |= UINT64_C(1) << back;
     return CN_SEQUENCE_LATE;
+}
+
+// Whether a number has come. Of those that are too old to be known it is assumed.
+static bool has(const struct cn_sequence *sequence, uint32_t seq)
+{
+    uint32_t back = sequence->next - 1 - seq;
+    return seq < sequence->next && (back >= 64 || sequence->seen >> back & 1);
 }
 
 // Takes an entry back, the latest one that was noted.
@@ -64,10 +73,15 @@ static struct cn_watch_entry *entry_at(const struct cn_stream *stream, uint64_t 
     return &stream->entries[number & (stream->entry_cap - 1)];
 }
 
-// Forgets the entries that all members have.
+// Forgets the entries that all members have. One that somebody has lost is kept for a while, since
+// it may yet come to those who have left the stream.
 static void forget(struct cn_stream *stream)
 {
-    while (stream->first < stream->next && entry_at(stream, stream->first)->got >= stream->members)
+    while (stream->held < stream->next && entry_at(stream, stream->held)->behind == 0)
+        stream->held++;
+    while (stream->first < stream->held &&
+           (stream->next - stream->first > ENTRIES_KEPT ||
+            entry_at(stream, stream->first)->got >= stream->members))
         stream->first++;
 }
 
@@ -93,8 +107,8 @@ static bool grow_bytes(struct cn_stream *stream, size_t len)
     if ((size_t)(stream->end - stream->base) + len <= stream->cap)
         return true;
     uint64_t begin = stream->end;
-    if (stream->first < stream->next)
-        begin = entry_at(stream, stream->first)->begin;
+    if (stream->held < stream->next)
+        begin = entry_at(stream, stream->held)->begin;
     size_t kept = (size_t)(stream->end - begin);
     size_t cap = stream->cap ? stream->cap : STREAM_MIN_BYTES;
     while (kept + len > cap / 2)
@@ -114,6 +128,33 @@ static bool grow_bytes(struct cn_stream *stream, size_t len)
     return true;
 }
 
+// FNV-1a in words: who wrote it, its number, and the content.
+static uint64_t mix(uint64_t order, const struct cn_watch *watch, const struct cn_stamp *stamp,
+                    const char *end)
+{
+    static const uint64_t prime = 1099511628211u;
+    size_t len = watch->payload;
+    if (len > 0 && len > (size_t)(end - stamp->content))
+        len = (size_t)(end - stamp->content);
+    order = (order ^ ((uint64_t)stamp->lane << 32 | stamp->seq)) * prime;
+    for (size_t at = 0; at < len; at += sizeof(uint64_t)) {
+        uint64_t word = 0;
+        memcpy(&word, stamp->content + at, len - at < sizeof(word) ? len - at : sizeof(word));
+        order = (order ^ word) * prime;
+    }
+    return order;
+}
+
+// Those who have left the stream and were faster than the foremost of it.
+static uint32_t count_early(const struct cn_stream *stream, const struct cn_stamp *stamp)
+{
+    uint32_t early = 0;
+    for (const struct cn_watch_member *member = stream->alone; member != NULL;
+         member = member->next_alone)
+        early += has(&member->own[stamp->lane], stamp->seq);
+    return early;
+}
+
 static void append(struct cn_stream *stream, const char *bytes, size_t len,
                    const struct cn_stamp *stamp)
 {
@@ -126,6 +167,9 @@ static void append(struct cn_stream *stream, const char *bytes, size_t len,
     *entry = (struct cn_watch_entry){.begin = stream->end,
                                      .end = stream->end + len,
                                      .due_us = stamp->due_us,
+                                     .order_before = stream->order,
+                                     .got = count_early(stream, stamp),
+                                     .behind = stream->members - stream->alone_count,
                                      .seq = stamp->seq,
                                      .lane = (uint16_t)stamp->lane,
                                      .slot = (uint16_t)stamp->slot,
@@ -134,8 +178,7 @@ static void append(struct cn_stream *stream, const char *bytes, size_t len,
     entry->verdict = cn_sequence_note(&stream->lanes[stamp->lane], stamp->seq);
     memcpy(stream->bytes + (stream->end - stream->base), bytes, len);
     stream->end += len;
-    // FNV-1a over numbers: the order, not the bytes, which memcmp has seen.
-    stream->order = (stream->order ^ ((uint64_t)stamp->lane << 32 | stamp->seq)) * 1099511628211u;
+    stream->order = mix(stream->order, stream->watch, stamp, bytes + len);
 }
 
 // ---- Members ----
@@ -155,11 +198,17 @@ static void note_fault(struct cn_watch *watch, enum cn_sequence_verdict verdict,
     watch->duplicates += verdict == CN_SEQUENCE_DOUBLE;
 }
 
-static void count_receiver(struct cn_stream *stream, struct cn_watch_entry *entry)
+static void complete_if_all(struct cn_stream *stream, const struct cn_watch_entry *entry)
 {
     struct cn_watch *watch = stream->watch;
-    if (++entry->got == stream->members && entry->verdict != CN_SEQUENCE_DOUBLE)
+    if (entry->got == stream->members && entry->verdict != CN_SEQUENCE_DOUBLE)
         watch->on_complete(watch->context, stream->room, entry->lane, entry->slot);
+}
+
+static void count_receiver(struct cn_stream *stream, struct cn_watch_entry *entry)
+{
+    entry->got++;
+    complete_if_all(stream, entry);
 }
 
 // The member has the entry that is its next one.
@@ -167,6 +216,7 @@ static void advance(struct cn_stream *stream, struct cn_watch_member *member, in
 {
     struct cn_watch_entry *entry = entry_at(stream, member->next++);
     member->at = entry->end;
+    entry->behind--;
     if (entry->verdict != CN_SEQUENCE_NEW)
         note_fault(stream->watch, entry->verdict, entry->again);
     if (entry->verdict != CN_SEQUENCE_DOUBLE) {
@@ -204,34 +254,76 @@ static bool leave(struct cn_stream *stream, struct cn_watch_member *member)
     if (member->own == NULL)
         return false;
     memcpy(member->own, stream->lanes, bytes);
-    for (uint64_t i = stream->next; i > member->next; i--)
-        take_back(&member->own[entry_at(stream, i - 1)->lane], entry_at(stream, i - 1));
-    stream->diverged++;
+    for (uint64_t i = stream->next; i > member->next; i--) {
+        struct cn_watch_entry *entry = entry_at(stream, i - 1);
+        take_back(&member->own[entry->lane], entry);
+        entry->behind--;
+    }
+    member->order = entry_at(stream, member->next)->order_before;
+    member->next_alone = stream->alone;
+    stream->alone = member;
+    stream->alone_count++;
     return true;
 }
 
-// What a member that has left the stream received counts for the others' sake too.
-static void count_alone(struct cn_stream *stream, const struct cn_stamp *stamp)
+static struct cn_watch_entry *match(const struct cn_stream *stream, uint64_t number,
+                                    const struct cn_stamp *stamp)
 {
-    for (uint64_t i = stream->first; i < stream->next; i++) {
-        struct cn_watch_entry *entry = entry_at(stream, i);
-        if (entry->lane != stamp->lane || entry->seq != stamp->seq)
-            continue;
-        count_receiver(stream, entry);
-        return;
+    if (number < stream->first || number >= stream->next)
+        return NULL;
+    struct cn_watch_entry *entry = entry_at(stream, number);
+    bool same = entry->lane == stamp->lane && entry->seq == stamp->seq;
+    return same && entry->verdict != CN_SEQUENCE_DOUBLE ? entry : NULL;
+}
+
+// The entry of a message, near the one that the member should get; NULL: there is none.
+static struct cn_watch_entry *search(const struct cn_stream *stream, struct cn_watch_member *member,
+                                     const struct cn_stamp *stamp)
+{
+    struct cn_watch_entry *found = NULL;
+    uint64_t begin = member->next < stream->first ? stream->first : member->next;
+    uint64_t at = begin;
+    for (uint64_t i = 0; i < SEARCH_MAX && found == NULL; i++) {
+        at = begin + i;
+        found = match(stream, at, stamp);
+        if (found == NULL && i < begin) {
+            at = begin - 1 - i;
+            found = match(stream, at, stamp);
+        }
+    }
+    if (found != NULL)
+        member->next = at + 1;
+    return found;
+}
+
+// What a member that has left the stream received counts for the others' sake too. Where nobody is
+// in the stream any more, whoever comes first extends it.
+static void count_alone(struct cn_stream *stream, struct cn_watch_member *member, const char *bytes,
+                        size_t len, const struct cn_stamp *stamp)
+{
+    if (has(&stream->lanes[stamp->lane], stamp->seq)) {
+        struct cn_watch_entry *entry = search(stream, member, stamp);
+        if (entry != NULL)
+            count_receiver(stream, entry);
+    } else if (stream->alone_count == stream->members) {
+        uint64_t number = stream->next;
+        append(stream, bytes, len, stamp);
+        if (number < stream->next)
+            complete_if_all(stream, entry_at(stream, number));
     }
 }
 
-static void take_alone(struct cn_stream *stream, struct cn_watch_member *member,
-                       const struct cn_stamp *stamp, int64_t now_us)
+static void take_alone(struct cn_stream *stream, struct cn_watch_member *member, const char *bytes,
+                       size_t len, const struct cn_stamp *stamp, int64_t now_us)
 {
     enum cn_sequence_verdict verdict = cn_sequence_note(&member->own[stamp->lane], stamp->seq);
     note_fault(stream->watch, verdict, stamp->again);
     if (verdict == CN_SEQUENCE_DOUBLE)
         return;
     member->unique++;
+    member->order = mix(member->order, stream->watch, stamp, bytes + len);
     note_time(stream->watch, stamp->due_us, now_us);
-    count_alone(stream, stamp);
+    count_alone(stream, member, bytes, len, stamp);
 }
 
 void cn_stream_take(struct cn_stream *stream, struct cn_watch_member *member, const char *bytes,
@@ -250,12 +342,16 @@ void cn_stream_take(struct cn_stream *stream, struct cn_watch_member *member, co
     if (member->own == NULL && !leave(stream, member))
         stream->watch->overflowed = true;
     else
-        take_alone(stream, member, stamp, now_us);
+        take_alone(stream, member, bytes, len, stamp, now_us);
 }
 
-uint32_t cn_stream_reordered(const struct cn_stream *stream, uint64_t lost)
+uint32_t cn_stream_reordered(const struct cn_stream *stream)
 {
-    return lost == 0 && stream->watch->duplicates + stream->watch->disordered == 0
-               ? stream->diverged
-               : 0;
+    uint32_t reordered = 0;
+    if (stream->watch->duplicates + stream->watch->disordered > 0)
+        return 0;
+    for (const struct cn_watch_member *member = stream->alone; member != NULL;
+         member = member->next_alone)
+        reordered += member->order != stream->order;
+    return reordered;
 }

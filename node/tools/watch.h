@@ -4,7 +4,7 @@
 // What one room's members receive is one common stream of bytes. The member that is foremost parses
 // what it gets and extends the stream; the others are compared with it (memcmp), which is the check
 // and costs next to nothing. Who receives something else than the stream is followed by itself
-// from then on, by the numbers in the messages.
+// from then on, by the numbers and the content of the messages.
 #ifndef CHATNODE_TOOLS_WATCH_H
 #define CHATNODE_TOOLS_WATCH_H
 
@@ -27,6 +27,7 @@ struct cn_stamp {
     unsigned slot; // 16 bits: the sender's own
     bool again;    // it was refused before, and may have been overtaken
     int64_t due_us;
+    const char *content; // as it was found: where it begins. Not written
 };
 
 void cn_stamp_write(const struct cn_stamp *stamp, char out[CN_STAMP_BYTES]);
@@ -59,6 +60,7 @@ struct cn_watch {
     uint64_t duplicates;
     uint64_t disordered;
     bool overflowed; // a member is too far behind: the stream had to be cut off
+    size_t payload;  // length of each content, which is part of the order's hash
     // All members of a stream have this message.
     void (*on_complete)(void *context, unsigned room, unsigned lane, unsigned slot);
     void *context;
@@ -69,8 +71,10 @@ struct cn_watch {
 struct cn_watch_entry {
     uint64_t begin; // in the stream
     uint64_t end;
-    int64_t due_us; // as the stamp says
-    uint32_t got;   // members that have it
+    int64_t due_us;        // as the stamp says
+    uint64_t order_before; // the stream's hash without it
+    uint32_t got;          // members that have it
+    uint32_t behind;       // members that follow the stream and are not here yet
     uint32_t seq;
     uint32_t next_before; // of its lane, before it came
     uint16_t lane;
@@ -92,9 +96,11 @@ struct cn_stream {
     struct cn_watch_entry *entries; // a ring: number n is at n & (entry_cap - 1)
     size_t entry_cap;
     uint64_t first; // entries before it have been forgotten
+    uint64_t held;  // the first one whose bytes are needed; what is before it all followers have
     uint64_t next;
-    uint64_t order; // a hash of all entries in their order
-    uint32_t diverged;
+    uint64_t order;                // a hash of all entries in their order
+    struct cn_watch_member *alone; // those who have left the stream
+    uint32_t alone_count;
 };
 
 // Zeroed: nothing has come yet.
@@ -103,6 +109,8 @@ struct cn_watch_member {
     uint64_t at;             // where it begins in the stream
     uint64_t unique;         // messages, without those that came twice
     struct cn_sequence *own; // once it has left the stream; a sequence for each lane
+    uint64_t order;          // and the hash of what it received. `next` is then where to look
+    struct cn_watch_member *next_alone;
 };
 
 // False without memory. A stream takes no memory for bytes before the first message.
@@ -115,12 +123,13 @@ void cn_stream_fini(struct cn_stream *stream);
 size_t cn_stream_follow(struct cn_stream *stream, struct cn_watch_member *member, const char *bytes,
                         size_t len, int64_t now_us);
 
-// Takes one message that cn_stream_follow did not: `bytes` are the whole piece, `stamp` what it
-// says; its room is the stream's.
+// Takes one message that cn_stream_follow did not: `bytes` are the whole piece, `stamp` what was
+// found in it; its room is the stream's. The member stays where it is until cn_stream_fini.
 void cn_stream_take(struct cn_stream *stream, struct cn_watch_member *member, const char *bytes,
                     size_t len, const struct cn_stamp *stamp, int64_t now_us);
 
-// At the end: members that received all there was, but not in the order of the others.
-uint32_t cn_stream_reordered(const struct cn_stream *stream, uint64_t lost);
+// At the end, when nothing was lost: members that received something else than the others, or in
+// another order. What comes twice or late explains that, and has been counted.
+uint32_t cn_stream_reordered(const struct cn_stream *stream);
 
 #endif

@@ -3,7 +3,9 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -13,6 +15,8 @@
 
 #include "workers.h"
 
+enum { TOLD_MAX = 1 << 16 };
+
 void *cn_workers_share(size_t bytes)
 {
     void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
@@ -20,10 +24,12 @@ void *cn_workers_share(size_t bytes)
     return memory == MAP_FAILED ? NULL : memory;
 }
 
-static _Noreturn void run(pid_t parent, int index, int (*work)(int index, void *context),
-                          void *context)
+static _Noreturn void run(pid_t parent, int errors, int index,
+                          int (*work)(int index, void *context), void *context)
 {
     signal(SIGINT, SIG_IGN);
+    if (dup2(errors, STDERR_FILENO) < 0)
+        _exit(1);
     // The starter may be gone already: then nobody is left to kill us.
     if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0 || getppid() != parent)
         _exit(1);
@@ -33,7 +39,9 @@ static _Noreturn void run(pid_t parent, int index, int (*work)(int index, void *
 bool cn_workers_start(struct cn_workers *workers, int count, int (*work)(int index, void *context),
                       void *context)
 {
-    *workers = (struct cn_workers){.count = 0};
+    *workers = (struct cn_workers){.errors = memfd_create("errors", MFD_CLOEXEC)};
+    if (workers->errors < 0)
+        return false;
     for (int i = 0; i < count && i < CN_WORKERS_MAX; i++)
         workers->wakes[i] = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     pid_t parent = getpid();
@@ -41,7 +49,7 @@ bool cn_workers_start(struct cn_workers *workers, int count, int (*work)(int ind
         int index = workers->count;
         pid_t pid = workers->wakes[index] < 0 ? -1 : fork();
         if (pid == 0)
-            run(parent, index, work, context);
+            run(parent, workers->errors, index, work, context);
         if (pid < 0) {
             cn_workers_stop(workers);
             return false;
@@ -93,6 +101,34 @@ void cn_workers_stop(struct cn_workers *workers)
             kill(workers->pids[i], SIGKILL);
         reap(workers, i, 0);
     }
+}
+
+// Lines that are like the ones before them are left out: many processes fail for the same reason.
+static void print_lines(const char *text)
+{
+    const char *before = "";
+    size_t before_len = 0;
+    while (*text != '\0') {
+        size_t len = strcspn(text, "\n");
+        if (len != before_len || memcmp(text, before, len) != 0)
+            fprintf(stderr, "%.*s\n", (int)len, text);
+        before = text;
+        before_len = len;
+        text += len + (text[len] == '\n');
+    }
+}
+
+bool cn_workers_tell(struct cn_workers *workers)
+{
+    char text[TOLD_MAX + 1];
+    ssize_t len = pread(workers->errors, text, TOLD_MAX, 0);
+    close(workers->errors);
+    workers->errors = -1;
+    if (len <= 0)
+        return false;
+    text[len] = '\0';
+    print_lines(text);
+    return true;
 }
 
 long cn_workers_raise_descriptors(void)

@@ -20,12 +20,12 @@ import sys
 import tempfile
 import time
 
-import run as bench
-import scenarios  # noqa: F401 (it makes tests/system importable)
+import servers  # makes tests/system importable
 import harness
 from clients import TEXT, RawClient, frame_bytes
 
 QUIET = ("--log-level", "warn", "--loops", 1, "--accept-rate", 0, "--ping-interval", 3600000)
+HANDSHAKES = 400  # a second, under valgrind: few are under way at the peak
 JOINS_AT_ONCE = 50  # of one session; max-in-flight is 64
 # The function that tells a block's place, and the place; the first that is in the block's stack counts.
 PLACES = (
@@ -61,14 +61,16 @@ def place_of(stack, size):
     return f"libwebsockets: a block of {size:.0f}"
 
 
-def heap_of(build, connections):
+def heap_of(connections):
     """{place: (blocks, bytes)} at the peak, as valgrind's dhat counts them."""
     out = tempfile.NamedTemporaryFile(suffix=".dhat")
-    port = bench.free_port()
-    argv = ["valgrind", "--tool=dhat", f"--dhat-out-file={out.name}", build / "chatnode", "--listen", f"127.0.0.1:{port}",
-            "--internal-listen", "", *QUIET]
-    with bench.Server(argv, port, bench.answers_http) as server:
-        bench.load(build, server, connections, 1, 0, 0)
+    node = harness.Node(*QUIET, start=False)
+    node.argv = ["valgrind", "--tool=dhat", f"--dhat-out-file={out.name}", *node.argv]
+    try:
+        harness.weigh_connections(node.start(), connections, "--connect-rate", HANDSHAKES)
+        harness.eventually(lambda: node.metric("chatnode_feeds") == 0)  # who is in when it stops is sent a farewell
+    finally:
+        harness.stop_all([node])
     found = json.load(open(out.name))
     places = collections.defaultdict(lambda: [0, 0])
     for point in found["pps"]:
@@ -81,18 +83,21 @@ def heap_of(build, connections):
     return places
 
 
-def resident(build, connections):
-    with bench.node(build, "") as server:
-        return bench.load(build, server, connections, 1, 0, 0)["rss_bytes_per_connection"] * (connections + 1)
+def resident(connections):
+    node = harness.Node(*QUIET)
+    try:
+        return harness.weigh_connections(node, connections) * connections
+    finally:
+        harness.stop_all([node])
 
 
-def account_heap(build, connections):
-    small, large = heap_of(build, connections), heap_of(build, 2 * connections)
+def account_heap(connections):
+    small, large = heap_of(connections), heap_of(2 * connections)
     rows = []
     for place, (blocks, size) in large.items():
         rows.append((place, (blocks - small[place][0]) / connections, (size - small[place][1]) / connections))
     rows = sorted((row for row in rows if row[2] >= 1), key=lambda row: -row[2])
-    whole = (resident(build, 10000) - resident(build, 5000)) / 5000
+    whole = (resident(10000) - resident(5000)) / 5000
     print("| user space | blocks | bytes |\n|---|---|---|")
     for place, blocks, size in rows:
         print(f"| {place} | {blocks:.2f} | {size:.0f} |")
@@ -114,16 +119,17 @@ def slabs():
 
 def account_kernel(build, connections):
     before = slabs()
-    with bench.node(build, "") as server:
-        argv = [build / "bench_load", "--port", server.port, "--pid", server.child.pid, "--connections", connections,
-                "--rate", 0.1, "--messages", 1000]
-        load = subprocess.Popen([str(word) for word in argv], stdout=subprocess.DEVNULL)
-        try:
-            harness.eventually(lambda: len(os.listdir(f"/proc/{server.child.pid}/fd")) > connections, 60)
-            after = slabs()
-        finally:
-            load.terminate()
-            load.wait()
+    node = harness.Node(*QUIET)
+    argv = [build / "chatctl", "bench", "idle", "--url", f"ws://127.0.0.1:{node.port}/ws", "--clients", connections,
+            "--seconds", 600]
+    load = subprocess.Popen([str(word) for word in argv], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        harness.eventually(lambda: len(os.listdir(f"/proc/{node.pid}/fd")) > connections, 60)
+        after = slabs()
+    finally:
+        load.terminate()
+        load.wait()
+        harness.stop_all([node])
     print("| kernel, one end of the connection | objects | bytes |\n|---|---|---|")
     rows = [(name, (after[name][0] - before[name][0]) / connections / 2, after[name][1]) for name in SLABS if name in before]
     for name, count, size in rows:
@@ -133,7 +139,7 @@ def account_kernel(build, connections):
 
 
 def account(given):
-    account_heap(given.build, given.connections or 2000)
+    account_heap(given.connections or 2000)
     account_kernel(given.build, 9000)
     return True
 
@@ -159,10 +165,7 @@ def storm(given):
     try:
         begin, left = node.rss_bytes(), 0
         for turn in range(3):
-            argv = [given.build / "bench_load", "--port", node.port, "--pid", node.pid, "--connections", connections,
-                    "--messages", 0]
-            done = subprocess.run([str(word) for word in argv], capture_output=True, text=True, check=True, timeout=120)
-            peak = json.loads(done.stdout)["rss_bytes_per_connection"] * connections
+            peak = harness.weigh_connections(node, connections) * connections
             left = settled(node, begin, peak / 4)
             print(f"storm {turn + 1} of {connections:,} connections: {mib(peak)} more, then {mib(left)}", flush=True)
         return left < peak / 4
@@ -274,7 +277,7 @@ SCENES = {scene.__name__: scene for scene in (account, storm, rooms, passing)}
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("scene", choices=SCENES)
-    parser.add_argument("--build", type=pathlib.Path, default=bench.ROOT / "build/release")
+    parser.add_argument("--build", type=pathlib.Path, default=servers.ROOT / "build/release")
     parser.add_argument("--connections", type=int)
     parser.add_argument("--rooms", type=int)
     parser.add_argument("--redis", action="store_true", help="rooms: a cluster member instead of a single node")

@@ -32,8 +32,8 @@ class Peer:
 class FaultyServer:
     """`deliver(server, peers, sender, number, text)` sends the room's `number`-th text (from 0) to its peers, or not."""
 
-    def __init__(self, deliver, refusals=0, greet=None):
-        self.deliver, self.refusals, self.greet = deliver, refusals, greet
+    def __init__(self, deliver, refusals=0, greet=None, retry_after=1):
+        self.deliver, self.refusals, self.greet, self.retry_after = deliver, refusals, greet, retry_after
         self.rooms, self.counts, self.held = {}, {}, None
         self.port = free_port()
         self.loop = asyncio.new_event_loop()
@@ -68,7 +68,8 @@ class FaultyServer:
         request = (await reader.readuntil(b"\r\n\r\n")).decode()
         if self.refusals > 0:
             self.refusals -= 1
-            writer.write(b"HTTP/1.0 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n")
+            writer.write(f"HTTP/1.0 503 Service Unavailable\r\nRetry-After: {self.retry_after}\r\n"
+                         "Content-Length: 0\r\n\r\n".encode())
             return
         key = next(line.split(": ")[1] for line in request.split("\r\n") if line.startswith("Sec-WebSocket-Key"))
         accept = base64.b64encode(hashlib.sha1(key.encode() + GUID).digest()).decode()
@@ -143,6 +144,24 @@ def altering(victims, at=5):
         for peer in peers:
             peer.send(text[:-1] + "y" if number == at and peer.number in victims else text)
     return deliver
+
+
+def straying(server, _peers, sender, number, text):
+    """One text goes to all rooms."""
+    for room, peers in server.rooms.items():
+        for peer in peers:
+            if number == 5 or room == sender.room:
+                peer.send(text)
+
+
+def fragmenting(_server, peers, _sender, number, text):
+    """One text comes in two frames, which RFC 6455 section 5.4 allows."""
+    for peer in peers:
+        if number == 5:
+            peer.writer.write(b"\x01\x01" + text[:1].encode())
+            peer.writer.write(b"\x80" + frame(text[1:])[1:])
+        else:
+            peer.send(text)
 
 
 def hanging_up(_server, peers, _sender, number, text):

@@ -351,6 +351,15 @@ class Cluster:
         stop_all(self.nodes)
 
 
+def weigh_connections(node, clients, *words):
+    """Resident bytes that each of so many idle connections cost the node; they are gone afterwards."""
+    argv = [pathlib.Path(CHATNODE).parent / "chatctl", "bench", "idle", "--url", f"ws://127.0.0.1:{node.port}/ws",
+            "--clients", clients, "--seconds", 0.1, "--pid", node.pid, "--json", *words]
+    done = subprocess.run([str(word) for word in argv], capture_output=True, text=True, timeout=120 * SLOW, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return json.loads(done.stdout)["server"]["rss_bytes_per_connection"]
+
+
 def stop_all(processes):
     """Stops each of them, whatever happens with the others; then raises the first failure."""
     failure = None

@@ -1,13 +1,16 @@
 # SPDX-License-Identifier: MIT
 """chatctl bench: every steady scenario against a real node, and against servers that do it wrong."""
 import json
+import os
 import pathlib
+import re
 import signal
 import subprocess
 
 import pytest
 
-from faulty import (FaultyServer, altering, as_node, doubling, greet_as_node, hanging_up, losing, right, swapping)
+from faulty import (FaultyServer, altering, as_node, doubling, fragmenting, greet_as_node, hanging_up, losing, right,
+                    straying, swapping)
 from harness import CHATNODE, SLOW, eventually, free_port
 
 CHATCTL = pathlib.Path(CHATNODE).parent / "chatctl"
@@ -186,6 +189,49 @@ def test_a_refused_handshake_comes_again(faulty):
     assert result["refused_handshakes"] == 2
 
 
+def test_a_wait_without_end_is_not_waited_for(faulty):
+    code, result = plain(faulty(right, refusals=1, retry_after=99999999999), patience=2)
+    assert code == 1 and result["refused_handshakes"] == 1 and result["messages"] == 0
+
+
+def test_what_strays_into_another_room_is_noticed(faulty):
+    code, result = bench("rooms", faulty(straying), "--dialect", "plain", "--warmup", 0, "--clients", 6, "--rooms", 3,
+                         "--messages", 30, patience=3)
+    assert code == 1 and result["disordered"] == 3 * 4 and result["lost"] == result["duplicates"] == 0
+
+
+def on_a_terminal(*words):
+    """The exit code, and what stands below the live report's last erasure."""
+    main, side = os.openpty()
+    argv = [str(word) for word in (CHATCTL, "bench", *words)]
+    child = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=side, env={**os.environ, "TERM": "xterm"})
+    os.close(side)
+    shown = b""
+    try:
+        while part := read_terminal(main):
+            shown += part
+        code = child.wait(60 * SLOW)
+    finally:
+        child.kill()
+        child.wait()
+        os.close(main)
+    assert b"\x1b[J" in shown
+    return code, shown.rpartition(b"\x1b[J")[2].decode()
+
+
+def read_terminal(descriptor):
+    try:
+        return os.read(descriptor, 1 << 16)
+    except OSError:
+        return b""  # the other end is closed
+
+
+def test_a_failure_stays_on_the_terminal(faulty):
+    code, shown = on_a_terminal("fanout", "--url", faulty(fragmenting), "--dialect", "plain", "--rate", 20, "--clients", 2,
+                                "--processes", 2)
+    assert code == 1 and shown.strip() == "bench: the server cuts messages into fragments, which the bench does not read"
+
+
 def fanin(url, patience=3):
     return bench("fanin", url, "--warmup", 0, "--clients", 2, "--messages", 20, "--in-flight", 4, patience=patience)
 
@@ -217,7 +263,10 @@ def test_a_missing_ack_is_noticed(faulty):
     (("idle", "--rate", 3), "--rate does not apply to idle"),
     (("fanout", "--clients", "many"), "--clients takes a whole number from 1 to"),
     (("fanout", "--url", "http://127.0.0.1:1/"), "does not begin with ws:// or tcp://"),
+    (("fanout", "--url", "tcp://127.0.0.1:1"), "the dialect chatnode wants ws://"),
     (("fanout", "--dialect", "latin"), "latin is no dialect"),
+    (("fanout", "--publishers", 65537), "more than 65,536 publishers to a room"),
+    (("rooms", "--publish-url", "ws://127.0.0.1:1/"), "--publish-url does not apply to rooms"),
     (("fanout", "--dialect", "plain", "--acks"), "this dialect has no acks"),
     (("direct", "--clients", 3), "their number must be even"),
     (("rooms", "--clients", 3, "--rooms", 4), "more rooms than clients"),
@@ -233,11 +282,39 @@ def test_no_server_is_said():
     assert code == 69 and "no server answers" in errors and out == ""
 
 
+SCENARIOS = ("fanout", "rooms", "direct", "fanin", "idle", "jitter", "avalanche", "churn")
+
+
+def help_of(*words):
+    """The options that --help prints with their defaults, each one once."""
+    code, out, _ = chatctl("bench", *words, "--help")
+    assert code == 0 and out.startswith("usage: chatctl bench")
+    rows = re.findall(r"^  --(\S+) (.*(?:\n {24}.*)*)", out, re.M)
+    options = {name: re.search(r"default: ([^)]*)", " ".join(text.split())) for name, text in rows}
+    assert rows and len(options) == len(rows)
+    return {name: found and found[1] for name, found in options.items()}, out
+
+
+def test_help_lists_the_scenarios_and_what_they_share():
+    options, out = help_of()
+    assert all(f"\n  {name} " in out for name in SCENARIOS) and len(out.splitlines()) < 40
+    for name in SCENARIOS:
+        assert options.items() <= help_of(name)[0].items()
+
+
+def test_help_of_a_scenario_has_its_own_options_only():
+    shown = {name: help_of(name)[0] for name in SCENARIOS}
+    assert [shown[name]["clients"] for name in ("fanout", "jitter", "avalanche", "churn")] == ["100", "2000", "5000", "10000"]
+    assert "sessions" not in help_of("rooms")[1] and "sessions" in help_of("direct")[1]
+    for name, options in shown.items():
+        for option in set().union(*shown.values()) - options.keys():
+            code, _, errors = chatctl("bench", name, f"--{option}", "1")
+            assert code == 64 and f"--{option} does not apply to {name}" in errors
+
+
 def test_help_and_version():
     for words in (("--help",), ("bench", "--help"), ("bench", "fanin", "--help")):
         code, out, _ = chatctl(*words)
         assert code == 0 and "usage: chatctl" in out
-    code, out, _ = chatctl("bench", "idle", "--help")
-    assert "--seconds" in out and "--in-flight" not in out
     assert chatctl("--version")[1].startswith("chatctl ")
     assert chatctl("dance")[0] == 64

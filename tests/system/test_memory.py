@@ -2,13 +2,11 @@
 """What is not needed any more costs nothing: after storms, and in rooms that everybody has left. Figures at full size
 come from tests/bench/memory.py."""
 import json
-import pathlib
-import subprocess
 
 import pytest
 
 from clients import TEXT, frame_bytes
-from harness import CHATNODE, DEADLINE, SLOW, eventually
+from harness import DEADLINE, SLOW, eventually, weigh_connections
 
 QUIET = {"loops": 1, "accept_rate": 0, "max_rooms": 100}
 AT_ONCE = 50  # requests of one session that wait for an answer; max-in-flight is 64
@@ -37,20 +35,14 @@ def guests(start_raw, node, count):
 def test_memory_goes_back_after_a_storm(start):
     node = start.node(**QUIET)
     before = node.rss_bytes()
-    load = pathlib.Path(CHATNODE).parent / "bench_load"
-    done = subprocess.run([str(word) for word in (load, "--port", node.port, "--pid", node.pid, "--connections", 4000,
-                                                  "--messages", 0)], capture_output=True, text=True, timeout=60, check=True)
-    taken = json.loads(done.stdout)["rss_bytes_per_connection"] * 4000
+    taken = weigh_connections(node, 4000) * 4000
     assert taken > 8 << 20
     eventually(lambda: node.rss_bytes() - before < taken / 4, DEADLINE, "the memory of 4,000 sessions is given back")
 
 
 def test_an_idle_connection_stays_small(start):
     node = start.node(**QUIET)
-    load = pathlib.Path(CHATNODE).parent / "bench_load"
-    done = subprocess.run([str(word) for word in (load, "--port", node.port, "--pid", node.pid, "--connections", 3000,
-                                                  "--messages", 0)], capture_output=True, text=True, timeout=120, check=True)
-    each = json.loads(done.stdout)["rss_bytes_per_connection"]
+    each = weigh_connections(node, 3000)
     assert SLOW > 1 or each < 4096, f"{each} bytes a connection"
 
 

@@ -44,6 +44,21 @@ static void paths_name_user_and_room(void **state)
     assert_path(&cn_dialect_plain, &user, "/ws");
 }
 
+// The longest URL that is taken leaves room for what a client appends.
+static void paths_are_never_cut(void **state)
+{
+    (void)state;
+    const struct cn_party longest = {.tag = 0xffff, .number = 99999999, .room = 9999999};
+    char base[CN_LINK_BASE_BYTES];
+    char path[CN_LINK_PATH_BYTES];
+    memset(base, 'x', sizeof(base) - 1);
+    base[sizeof(base) - 1] = '\0';
+    size_t len = cn_dialect_chatnode.path(base, &longest, path, sizeof(path));
+    assert_int_equal(len, strlen(path));
+    assert_in_range(len, sizeof(base), sizeof(path) - 100); // positions follow
+    assert_string_equal(path + len - 13, "bffff-9999999");
+}
+
 static void assert_publish(const struct cn_dialect *dialect, const struct cn_party *party, long to,
                            long id, const char *expected)
 {
@@ -131,6 +146,18 @@ static void a_ping_is_answered_with_its_payload(void **state)
     }
 }
 
+static void a_piece_of_a_message_is_told_apart(void **state)
+{
+    (void)state;
+    char first[] = {CN_WS_TEXT, 1, 'x'}; // without the bit that says that it is all
+    char last[] = {(char)0x80, 1, 'x'};
+    struct cn_unit unit;
+    assert_true(cn_dialect_chatnode.cut(first, sizeof(first), &unit));
+    assert_int_equal(unit.kind, CN_UNIT_PIECE);
+    assert_true(cn_dialect_plain.cut(last, sizeof(last), &unit));
+    assert_int_equal(unit.kind, CN_UNIT_PIECE);
+}
+
 // Every length that changes the form of a header, and every place where one may be cut off.
 static void frames_are_cut_where_they_end(void **state)
 {
@@ -192,6 +219,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(paths_name_user_and_room),
+        cmocka_unit_test(paths_are_never_cut),
         cmocka_unit_test(publishes_are_what_the_server_takes),
         cmocka_unit_test(what_a_node_says_is_recognised),
         cmocka_unit_test(odd_answers_do_no_harm),
@@ -200,6 +228,7 @@ int main(void)
         cmocka_unit_test(frames_are_cut_where_they_end),
         cmocka_unit_test(frames_that_are_written_have_the_right_length),
         cmocka_unit_test(urls_are_read),
+        cmocka_unit_test(a_piece_of_a_message_is_told_apart),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -101,6 +101,7 @@ static void what_cannot_be_is_refused(void **state)
         {.clients = 3, .rooms = 1, .publishers = 4, .processes = 1},
         {.clients = 3, .rooms = 3, .publishers = 3, .processes = 1, .pairs = true},
         {.clients = 3, .rooms = 1, .publishers = 1, .processes = 4},
+        {.clients = 3, .rooms = 1, .publishers = 65537, .processes = 1, .extra = true},
     };
     for (size_t i = 0; i < CN_COUNT(wrong); i++)
         assert_non_null(cn_plan_check(&wrong[i]));

@@ -45,6 +45,8 @@ static bool begins(const struct cn_ws_frame *frame, const char *with)
 
 static enum cn_unit_kind kind_of(const struct cn_ws_frame *frame)
 {
+    if (frame->opcode == CN_WS_PIECE)
+        return CN_UNIT_PIECE;
     if (frame->opcode != CN_WS_TEXT)
         return CN_UNIT_OTHER;
     if (begins(frame, event))
