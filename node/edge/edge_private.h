@@ -102,8 +102,12 @@ void cn_edge_loop_adopt(struct cn_edge_loop *loop, int fd, enum cn_audience audi
 // Makes the loop take a turn. Any thread.
 void cn_edge_loop_wake(struct cn_edge_loop *loop);
 
-// One turn; from LWS_CALLBACK_EVENT_WAIT_CANCELLED. The loop's thread.
+// One turn, or, once the loop is to end, a step of its end: may close every socket and the context.
+// From LWS_CALLBACK_EVENT_WAIT_CANCELLED and timers. The loop's thread.
 void cn_edge_loop_turn(struct cn_edge_loop *loop);
+
+// One turn, whatever comes next: the context stays. From any callback. The loop's thread.
+void cn_edge_loop_serve(struct cn_edge_loop *loop);
 
 // The listener that the connection came in by.
 enum cn_audience cn_edge_audience(struct lws *wsi);
