@@ -247,6 +247,7 @@ enum cn_err cn_edge_loop_start(struct cn_edge_loop *loop)
     sem_init(&loop->ready, 0, 0);
     sem_init(&loop->leave, 0, 0);
     cn_list_init(&loop->closing);
+    cn_list_init(&loop->stalled);
     cn_list_init(&loop->calls);
     cn_list_init(&loop->answered);
     enum cn_err err = cn_thread_start(&loop->thread, name, run, loop);
