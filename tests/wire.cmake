@@ -4,3 +4,5 @@ foreach(module config durability pos name frame codec codec_entry protocol ratel
 endforeach()
 # The test reads what the codec wrote with a parser of its own.
 target_link_libraries(test_codec PRIVATE cn::jansson)
+# It counts how far the codec searches.
+cn_wrap(codec memchr)

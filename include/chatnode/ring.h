@@ -49,7 +49,7 @@ void cn_ring_skip(struct cn_ring *ring, struct cn_pos floor);
 struct cn_frame *cn_ring_at(const struct cn_ring *ring, uint64_t ordinal);
 
 // The ordinal of the first frame after the entry at `pos`. CN_NOTFOUND unless that entry is held or
-// is the floor.
+// is the floor. 0-0 is no entry: whether anything was lost since only the log can tell.
 CN_MUSTCHECK enum cn_err cn_ring_after(const struct cn_ring *ring, struct cn_pos pos,
                                        uint64_t *ordinal);
 

@@ -53,7 +53,9 @@ void cn_attention_look(struct cn_edge_loop *loop)
     loop->is_busy = true;
     serve_awaited(loop);
     loop->is_busy = false;
-    cn_edge_loop_turn(loop); // answers them too
+    // Answers them too. Main may have asked the loop to end meanwhile: it does not end from within
+    // the end of a connection, where libwebsockets still holds on to that and to the context.
+    cn_edge_loop_serve(loop);
     // What became due now is scheduled only when the library's own loop has been round.
     cn_edge_loop_wake(loop);
 }

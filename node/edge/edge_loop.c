@@ -163,12 +163,8 @@ static void finish(struct cn_edge_loop *loop)
                          (loop->finish_ms - now_ms) * 1000);
 }
 
-void cn_edge_loop_turn(struct cn_edge_loop *loop)
+void cn_edge_loop_serve(struct cn_edge_loop *loop)
 {
-    if (atomic_load(&loop->stopping)) {
-        finish(loop);
-        return;
-    }
     loop->is_busy = true;
     int64_t next_ms = cn_loop_turn(loop->hub_loop);
     cn_ws_close_wanted(loop);
@@ -178,6 +174,14 @@ void cn_edge_loop_turn(struct cn_edge_loop *loop)
         cn_edge_loop_wake(loop);
     else if (next_ms > 0)
         lws_sul_schedule(loop->context, 0, &loop->turn_timer, on_turn_timer, next_ms * 1000);
+}
+
+void cn_edge_loop_turn(struct cn_edge_loop *loop)
+{
+    if (atomic_load(&loop->stopping))
+        finish(loop);
+    else
+        cn_edge_loop_serve(loop);
 }
 
 // ---- Life ----
@@ -243,6 +247,7 @@ enum cn_err cn_edge_loop_start(struct cn_edge_loop *loop)
     sem_init(&loop->ready, 0, 0);
     sem_init(&loop->leave, 0, 0);
     cn_list_init(&loop->closing);
+    cn_list_init(&loop->stalled);
     cn_list_init(&loop->calls);
     cn_list_init(&loop->answered);
     enum cn_err err = cn_thread_start(&loop->thread, name, run, loop);

@@ -75,6 +75,7 @@ struct cn_edge_loop {
     atomic_bool stopping;
     // The loop's thread.
     struct cn_link closing;      // connections that their sessions want closed
+    struct cn_link stalled;      // connections for which libwebsockets keeps bytes
     struct cn_link calls;        // of the HTTP API that wait for the bus
     struct cn_link answered;     // and those whose answer is to be sent
     uint64_t last_ticket;        // of these
@@ -88,6 +89,7 @@ struct cn_edge_loop {
     lws_sorted_usec_list_t tick_timer;
     lws_sorted_usec_list_t pass_on_timer;
     lws_sorted_usec_list_t answer_timer;
+    lws_sorted_usec_list_t stalled_timer;
 };
 
 // Starts the thread and waits until its context is made. CN_SYSTEM.
@@ -102,8 +104,12 @@ void cn_edge_loop_adopt(struct cn_edge_loop *loop, int fd, enum cn_audience audi
 // Makes the loop take a turn. Any thread.
 void cn_edge_loop_wake(struct cn_edge_loop *loop);
 
-// One turn; from LWS_CALLBACK_EVENT_WAIT_CANCELLED. The loop's thread.
+// One turn, or, once the loop is to end, a step of its end: may close every socket and the context.
+// From LWS_CALLBACK_EVENT_WAIT_CANCELLED and timers. The loop's thread.
 void cn_edge_loop_turn(struct cn_edge_loop *loop);
+
+// One turn, whatever comes next: the context stays. From any callback. The loop's thread.
+void cn_edge_loop_serve(struct cn_edge_loop *loop);
 
 // The listener that the connection came in by.
 enum cn_audience cn_edge_audience(struct lws *wsi);
@@ -119,6 +125,12 @@ void cn_attention_adopted(struct cn_edge_loop *loop, int fd);
 // From the events of connections that end: takes a turn, and serves newcomers, if the last turn was
 // too long ago. No-op within a turn.
 void cn_attention_look(struct cn_edge_loop *loop);
+
+// ---- edge_stalled.c: whose socket is full ----
+
+// libwebsockets keeps bytes that the socket did not take: until conn->stalled is out of the loop's
+// list the client is watched, and cut off when it ends its side.
+void cn_stalled_add(struct cn_conn *conn);
 
 // ---- edge_governor.c: how many sessions may begin in a second ----
 
@@ -190,6 +202,7 @@ struct cn_conn {
     struct cn_call *call;         // of the HTTP API, until its answer is written
     struct cn_buf *partial;       // of a message that comes in parts, until it is whole; else NULL
     struct cn_link closing;       // in the loop's list
+    struct cn_link stalled;       // in the loop's list from a full socket to the next writable one
     enum cn_reason reason;        // to close for
 };
 

@@ -21,19 +21,21 @@ static size_t send_now(const struct cn_conn *conn, const unsigned char *bytes, s
 // RAW: the frames have their headers. The library writes through a pointer that is not const but
 // changes nothing on this way. What the socket does not take it keeps, and sends before WRITEABLE
 // comes. A broken socket is told by CLOSED later; until then it counts as full.
-static bool write_by_library(const struct cn_conn *conn, const unsigned char *bytes, size_t len)
+static bool write_by_library(struct cn_conn *conn, const unsigned char *bytes, size_t len)
 {
     int sent = lws_write(conn->wsi, (unsigned char *)(uintptr_t)bytes, len, LWS_WRITE_RAW);
     if (sent >= 0 && !lws_partial_buffered(conn->wsi))
         return true;
-    if (sent >= 0)
+    if (sent >= 0) {
         lws_callback_on_writable(conn->wsi);
+        cn_stalled_add(conn);
+    }
     return false;
 }
 
 static bool sink_write(struct cn_sink *sink, const unsigned char *bytes, size_t len)
 {
-    const struct cn_conn *conn = CN_CONTAINER(sink, struct cn_conn, sink);
+    struct cn_conn *conn = CN_CONTAINER(sink, struct cn_conn, sink);
     size_t sent = send_now(conn, bytes, len);
     return sent == len || write_by_library(conn, bytes + sent, len - sent);
 }
@@ -99,6 +101,7 @@ void cn_ws_open(struct cn_conn *conn, struct lws *wsi)
     conn->fd = lws_get_socket_fd(wsi);
     conn->loop = lws_context_user(lws_get_context(wsi));
     cn_list_init(&conn->closing);
+    cn_list_init(&conn->stalled);
     CN_ASSERT(greeting);
     if (cn_session_new(conn->loop->hub_loop, &conn->sink, &greeting->hello, &conn->session))
         sink_close(&conn->sink, CN_REASON_INTERNAL);
@@ -154,6 +157,7 @@ int cn_ws_receive(struct cn_conn *conn, const char *bytes, size_t len)
 
 void cn_ws_writable(struct cn_conn *conn)
 {
+    cn_list_remove(&conn->stalled);
     if (conn->session)
         cn_session_writable(conn->session);
 }
@@ -189,5 +193,6 @@ void cn_ws_gone(struct cn_conn *conn)
     if (!conn || !conn->wsi)
         return;
     cn_list_remove(&conn->closing);
+    cn_list_remove(&conn->stalled);
     let_go(conn, reason_of_end(conn->wsi));
 }

@@ -114,7 +114,7 @@ static bool begins_with_gap(const struct cn_ring *ring)
 }
 
 // The first frame for who has the floor: the gap is not for him. (But 0-0 is no entry: who knows
-// only that may have missed something.)
+// only that may have missed what was before the gap.)
 static uint64_t after_floor(const struct cn_ring *ring)
 {
     return ring->first + (begins_with_gap(ring) && !cn_pos_is_zero(ring->floor));
@@ -129,7 +129,7 @@ enum cn_err cn_ring_after(const struct cn_ring *ring, struct cn_pos pos, uint64_
             return CN_OK;
         }
     }
-    if (cn_pos_compare(ring->floor, pos) != 0 || (cn_pos_is_zero(pos) && begins_with_gap(ring)))
+    if (cn_pos_is_zero(pos) || cn_pos_compare(ring->floor, pos) != 0)
         return CN_NOTFOUND;
     *ordinal = after_floor(ring);
     return CN_OK;

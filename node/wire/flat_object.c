@@ -25,18 +25,22 @@ static bool skip_mark(struct cn_str text, size_t *at, char c)
 }
 
 // The quote that ends the string whose bytes begin at `at`, or NULL. Of the escapes only those are
-// taken that a writer of compact JSON uses as well: such a string is its own compact form.
+// taken that a writer of compact JSON uses as well: such a string is its own compact form. Each
+// byte is looked at twice at most: the next quote is looked for only when the last one was escaped.
 static const char *find_end(const char *at, const char *end)
 {
-    for (;;) {
-        const char *quote = memchr(at, '"', (size_t)(end - at));
-        const char *escape = quote ? memchr(at, '\\', (size_t)(quote - at)) : NULL;
+    const char *quote = memchr(at, '"', (size_t)(end - at));
+    while (quote) {
+        const char *escape = memchr(at, '\\', (size_t)(quote - at));
         if (!escape)
             return quote;
         if (!memchr("\"\\bfnrt", escape[1], 7))
             return NULL;
         at = escape + 2;
+        if (at > quote)
+            quote = memchr(at, '"', (size_t)(end - at));
     }
+    return NULL;
 }
 
 // True when such a string of good UTF-8 stands next; *at is then behind it.

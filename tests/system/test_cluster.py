@@ -156,6 +156,23 @@ def test_a_room_without_members_is_not_subscribed_any_more(start, connect, room)
     eventually(lambda: not is_subscribed(), what="the subscription ends")
 
 
+def test_a_log_that_expired_is_not_taken_for_one_that_never_had_an_entry(start, connect, room):
+    redis = start.redis()
+    node = start.node(redis=redis).wait_ready()
+    ann = connect(node, room=room)
+    assert ann.joined["pos"] == "0-0"
+    bob = connect(node, room=room)
+    ann.close()
+    bob.publish("missed", room)
+    bob.close()
+    eventually(lambda: node.metric("chatnode_sessions") == 0)
+    logs = [key for key in redis.command("KEYS", "*") if room.encode() in key and key.endswith(b"log")]
+    assert redis.command("DEL", *logs) == 1  # as when its time has come: what is said of it is kept longer
+    back = connect(node, room=room, since="0-0")
+    assert back.joined["recovered"] is False
+    assert back.expect("gap")["room"] == room
+
+
 def test_what_a_stranger_publishes_in_redis_harms_nobody(start, connect, room):
     redis = start.redis()
     node = start.node(redis=redis).wait_ready()

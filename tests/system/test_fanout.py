@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Slow readers cost nobody else anything, and never lose a message without being told."""
 import json
+import socket
 
 import pytest
 
@@ -224,6 +225,20 @@ def test_who_takes_nothing_for_too_long_is_closed_and_nobody_else(start, raw, ro
     for sleeper in sleepers[1:5]:
         frames, code = read_all(sleeper, None)
         assert code in (4001, None) and has_no_silent_hole(frames) == 0 and len(frames) < 800
+
+
+def test_who_takes_nothing_and_ends_its_side_is_cut_off(start, raw, room):
+    node = start.node(loops=1, slow_timeout=2000)
+    writer, stalled = raw(node), raw(node, rcvbuf=2048)
+    writer.open(room=room)
+    stalled.open(room=room)
+    connections = node.metric("chatnode_connections")
+    while not node.metric("chatnode_lagging_members"):
+        for _ in range(50):
+            writer.send_json({"type": "message", "room": room, "content": "x" * 3000, "id": unique("m")})
+            writer.until("ack")
+    stalled.sock.shutdown(socket.SHUT_WR)
+    eventually(lambda: node.metric("chatnode_connections") < connections, what="it is gone, though its socket is not")
 
 
 def test_a_crowd_that_comes_back_reads_the_log_once(start, connect, raw, room):

@@ -471,6 +471,34 @@ static void the_parser_never_sees_hostile_text(void **state)
     json_set_alloc_funcs(malloc, free);
 }
 
+static size_t searched_bytes;
+
+void *__real_memchr(const void *bytes, int wanted, size_t len);
+void *__wrap_memchr(const void *bytes, int wanted, size_t len);
+
+void *__wrap_memchr(const void *bytes, int wanted, size_t len)
+{
+    const char *found = __real_memchr(bytes, wanted, len);
+    searched_bytes += found ? (size_t)(found - (const char *)bytes) + 1 : len;
+    return (void *)(uintptr_t)found;
+}
+
+// A text that is one escape after the other takes no more than any other text of its length: it is
+// gone through a fixed number of times, not once for each escape.
+static void escapes_are_searched_once(void **state)
+{
+    (void)state;
+    static const char head[] = "{\"type\":\"message\",\"content\":\"";
+    static const char *const escapes[] = {"\\n", "\\\"", "\\\\"};
+    const size_t times = 30000;
+    for (size_t i = 0; i < CN_COUNT(escapes); i++) {
+        searched_bytes = 0;
+        assert_int_equal(decode_repeated(head, escapes[i], times, "\"}"), CN_PROBLEM_INTERNAL);
+        assert_true(searched_bytes >= 2 * times);
+        assert_true(searched_bytes <= 20 * times);
+    }
+}
+
 // ---- Everything that is written is JSON ----
 
 typedef enum cn_err write_fn(struct cn_buf *out);
@@ -674,6 +702,7 @@ int main(void)
         cmocka_unit_test(answers_are_written_whole_or_not_at_all),
         cmocka_unit_test(quoting_survives_any_bytes),
         cmocka_unit_test(requests_become_entries),
+        cmocka_unit_test(escapes_are_searched_once),
         cmocka_unit_test(the_parser_never_sees_hostile_text),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -550,6 +550,25 @@ static void test_who_returns_to_a_silent_room_missed_nothing(void **state)
     client_expect_nothing(bob);
 }
 
+// It began anew from nothing, and the ring that began with the gap was given back: what was before
+// is not forgotten, as the log tells it.
+static void test_who_returns_to_a_silent_room_from_nothing_is_told_by_the_log(void **state)
+{
+    (void)state;
+    struct client *ann = rig_member(&rig, 0, "ann", NULL);
+    struct client *bob = rig_member(&rig, 0, "bob", "");
+    say_series(ann, "lobby", "m", 0, 5);
+    reset("lobby", (struct cn_pos){0, 0});
+    hub_rig_settle(&rig);
+    hub_rig_pass_ms(&rig, 70 * 1000);
+    assert_null(lobby()->ring.slots);
+    client_send(bob, "{\"type\":\"join\",\"room\":\"lobby\",\"since\":\"0-0\"}");
+    hub_rig_settle(&rig);
+    assert_true(frame_has(client_expect(bob, "joined"), "recovered", "true"));
+    client_expect_series(bob, "m", 0, 5);
+    client_expect_nothing(bob);
+}
+
 int main(void)
 {
 #define TEST(open, name) cmocka_unit_test_setup_teardown(name, open, close_rig)
@@ -573,6 +592,7 @@ int main(void)
         TEST(open_small_ring, test_who_falls_before_a_reset_is_told_keeps_its_place),
         TEST(open_patient, test_a_silent_room_gives_its_ring_back_and_loses_nothing),
         TEST(open_patient, test_who_returns_to_a_silent_room_missed_nothing),
+        TEST(open_patient, test_who_returns_to_a_silent_room_from_nothing_is_told_by_the_log),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

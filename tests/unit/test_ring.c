@@ -204,6 +204,23 @@ static void test_after_needs_the_entry_itself(void **state)
     cn_ring_fini(&ring);
 }
 
+// The ring does not know whether a channel that goes on after nothing ever had something.
+static void test_the_zero_position_is_no_entry(void **state)
+{
+    (void)state;
+    struct cn_ring ring;
+    cn_ring_init(&ring, 4, 1000, none);
+    assert_int_equal(after(&ring, none), UINT64_MAX);
+    append(&ring, 10, 20);
+    assert_int_equal(after(&ring, none), UINT64_MAX);
+    assert_int_equal(from(&ring, none), 0);
+    cn_ring_skip(&ring, none);
+    append_gap(&ring);
+    assert_int_equal(after(&ring, none), UINT64_MAX);
+    cn_ring_fini(&ring);
+    assert_int_equal(after(&ring, none), UINT64_MAX);
+}
+
 static void test_from_needs_no_entry_but_nothing_missing(void **state)
 {
     (void)state;
@@ -342,6 +359,7 @@ int main(void)
         cmocka_unit_test(test_the_ring_holds_its_own_references),
         cmocka_unit_test(test_without_memory_nothing_changes),
         cmocka_unit_test(test_after_needs_the_entry_itself),
+        cmocka_unit_test(test_the_zero_position_is_no_entry),
         cmocka_unit_test(test_from_needs_no_entry_but_nothing_missing),
         cmocka_unit_test(test_skip_leaves_a_hole_that_readers_notice),
         cmocka_unit_test(test_a_span_joins_frames_up_to_the_limit),

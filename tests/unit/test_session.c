@@ -186,13 +186,16 @@ static void test_the_bound_is_reached_in_the_midst_of_a_join(void **state)
 {
     (void)state;
     struct client *bob = rig_member(&rig, 0, "bob", "hall");
+    rig_say(&rig, bob, "hall", "zero");
+    char since[CN_POS_TEXT_BYTES];
+    snprintf(since, sizeof(since), "%s", frame_text(client_expect(bob, "message"), "pos"));
     rig_say(&rig, bob, "hall", "one");
     struct client *ann = rig_member(&rig, 0, "ann", NULL);
     fake_sink_limit(&ann->sink, 0);
     client_send(ann, "{\"type\":\"ping\"}");
     for (int i = 0; !ann->sink.closed; i++) {
         assert_true(i < 1000);
-        client_send(ann, "{\"type\":\"join\",\"room\":\"hall\",\"since\":\"%s\"}", "0-0");
+        client_send(ann, "{\"type\":\"join\",\"room\":\"hall\",\"since\":\"%s\"}", since);
     }
     assert_int_equal(ann->sink.reason, CN_REASON_SLOW);
     hub_rig_settle(&rig);
