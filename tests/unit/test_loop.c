@@ -62,7 +62,8 @@ static void test_letters_are_read_in_order_and_one_wake_is_enough(void **state)
 {
     (void)state;
     static struct note notes[2048];
-    int wakes = 0;
+    static int wakes; // counted until the rig is closed
+    wakes = 0;
     struct cn_loop *loop = cn_hub_loop(rig.hub, 1);
     cn_loop_set_wake(loop, count_wake, &wakes);
     read_count = freed_count = 0;
@@ -96,7 +97,8 @@ static void test_letters_are_read_in_order_and_one_wake_is_enough(void **state)
 static void test_main_is_woken_at_the_end_of_the_loops_turn(void **state)
 {
     (void)state;
-    int defers = 0;
+    static int defers; // as above
+    defers = 0;
     struct cn_loop *loop = cn_hub_loop(rig.hub, 0);
     struct client *ann = rig_member(&rig, 0, "ann", NULL);
     cn_loop_set_defer(loop, count_wake, &defers);
