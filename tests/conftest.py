@@ -6,6 +6,10 @@ SKIPPED = 77
 _skipped = []
 
 
+def pytest_configure(config):
+    config.addinivalue_line("markers", "uninstrumented: not for builds with a sanitizer, which changes what it measures")
+
+
 def pytest_runtest_logreport(report):
     if report.skipped and not hasattr(report, "wasxfail"):
         _skipped.append(report.nodeid)

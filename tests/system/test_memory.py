@@ -10,7 +10,6 @@ from harness import DEADLINE, SLOW, eventually, weigh_connections
 
 QUIET = {"loops": 1, "accept_rate": 0, "max_rooms": 100}
 AT_ONCE = 50  # requests of one session that wait for an answer; max-in-flight is 64
-sanitized = pytest.mark.skipif(SLOW > 1, reason="a sanitizer keeps what is freed for a while")
 
 
 def ask(client, kind, rooms):
@@ -31,7 +30,7 @@ def guests(start_raw, node, count):
     return sessions
 
 
-@sanitized
+@pytest.mark.uninstrumented  # a sanitizer keeps what is freed for a while
 def test_memory_goes_back_after_a_storm(start):
     node = start.node(**QUIET)
     before = node.rss_bytes()
