@@ -19,9 +19,8 @@
 #include "hub_private.h"
 
 enum {
-    SLICE_MEMBERS =
-        2000,   // served before the loop looks after pings, accepts and other sockets again
-    WARM_S = 60 // how long a silent feed's ring keeps its frames
+    SLICE_MEMBERS = 2000, // are served before the loop looks after its other sockets again
+    WARM_S = 60,          // how long a silent feed's ring keeps its frames
 };
 
 // ---- Members that keep up ----
@@ -114,15 +113,13 @@ static int64_t wait_ms(struct cn_loop *loop, int64_t now_us)
     return (cn_pace_wait_us(&loop->pace, now_us) + 500) / 1000;
 }
 
-// After a pass, or a part of one: what came meanwhile waits for the next flush. A busy feed must
-// not keep the others waiting.
+// Behind the others, since a busy feed must not keep them waiting: in this flush, or, when it has
+// had its pass and something came meanwhile, in the next one.
 static void requeue(struct cn_loop *loop, struct cn_feed *feed, bool has_had_its_pass)
 {
+    bool waits = has_had_its_pass && !is_flushed(feed);
     cn_list_remove(&feed->turn);
-    if (has_had_its_pass && is_flushed(feed))
-        rest(loop, feed);
-    else
-        cn_list_push_back(has_had_its_pass ? &loop->next : &loop->pending, &feed->turn);
+    cn_list_push_back(waits ? &loop->next : &loop->pending, &feed->turn);
 }
 
 // Serves at most SLICE_MEMBERS members; true when nothing is pending.

@@ -16,6 +16,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 
@@ -358,6 +359,20 @@ def weigh_connections(node, clients, *words):
     done = subprocess.run([str(word) for word in argv], capture_output=True, text=True, timeout=120 * SLOW, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return json.loads(done.stdout)["server"]["rss_bytes_per_connection"]
+
+
+def run_bench(*words, deadline):
+    """What ./run bench prints on stdout and on stderr, after it has ended with 0."""
+    argv = [sys.executable, ROOT / "tests/bench/run.py", "--build", pathlib.Path(CHATNODE).parent, *words]
+    child = subprocess.Popen([str(word) for word in argv], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                             env={**os.environ, "CHATNODE_SLOW": str(SLOW)})
+    try:
+        out, err = child.communicate(timeout=deadline * SLOW)
+    finally:
+        child.terminate()  # it ends what it started
+        child.wait()
+    assert child.returncode == 0, out + err
+    return out, err
 
 
 def stop_all(processes):

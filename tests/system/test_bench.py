@@ -1,15 +1,13 @@
 # SPDX-License-Identifier: MIT
 """The bench's scenarios at tiny sizes: they work, and they notice what they are there to notice."""
 import json
-import os
 import pathlib
 import subprocess
-import sys
 
 import pytest
 
 from faulty import FaultyServer, doubling, losing, right, swapping
-from harness import CHATNODE, ROOT, SLOW, eventually
+from harness import CHATNODE, SLOW, eventually, run_bench
 
 BUILD = pathlib.Path(CHATNODE).parent
 STORM = ("--clients", 40, "--rooms", 4, "--messages", 60, "--seconds", 3)
@@ -17,15 +15,8 @@ STORM = ("--clients", 40, "--rooms", 4, "--messages", 60, "--seconds", 3)
 
 def bench(scenario, *words):
     """The scenario's result, after `run.py` said that it was complete."""
-    argv = [sys.executable, ROOT / "tests/bench/run.py", "--build", BUILD, "--scenario", scenario, *words]
-    child = subprocess.Popen([str(word) for word in argv], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-                             env={**os.environ, "CHATNODE_SLOW": str(SLOW)})
-    try:
-        out, _ = child.communicate(timeout=60 * SLOW)
-    finally:
-        child.terminate()  # it ends what it started
-        child.wait()
-    assert child.returncode == 0, out
+    out, err = run_bench("--scenario", scenario, *words, deadline=60)
+    assert not err, err
     machine, people = out.splitlines()
     result = json.loads(machine)
     assert result["scenario"] == scenario and people.startswith(f"{scenario}: complete;")

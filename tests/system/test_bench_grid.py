@@ -1,14 +1,12 @@
 # SPDX-License-Identifier: MIT
 """The grid of the bench: a tiny one is measured, and the document is made of kept runs as they are."""
 import json
-import os
 import pathlib
-import subprocess
 import sys
 
 import pytest
 
-from harness import CHATNODE, ROOT, SLOW
+from harness import CHATNODE, ROOT, run_bench
 
 sys.path.insert(0, str(ROOT / "tests/bench"))
 import document  # noqa: E402
@@ -108,17 +106,9 @@ def test_a_run_that_was_not_complete_is_an_error(tmp_path, script, error):
     assert grid.generate(tmp_path, ["fanout"], 1).get("error") == error
 
 
-def run_bench(folder, *words):
-    """What ./run bench says on stderr, after it has ended with 0."""
-    argv = [sys.executable, ROOT / "tests/bench/run.py", "--build", BUILD, "--results", folder, *words]
-    child = subprocess.Popen([str(word) for word in argv], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                             env={**os.environ, "CHATNODE_SLOW": str(SLOW)})
-    try:
-        out, err = child.communicate(timeout=120 * SLOW)
-    finally:
-        child.terminate()  # it ends what it started
-        child.wait()
-    assert child.returncode == 0, err
+def measure(folder, *words):
+    """What ./run bench says on stderr, after it has made the document."""
+    out, err = run_bench("--results", folder, *words, deadline=120)
     assert out.strip() == str(folder / "benchmarks.md")
     return err
 
@@ -129,7 +119,7 @@ needs_two_cores = pytest.mark.skipif(len(grid.CORES) < 2, reason="one core for t
 @needs_two_cores
 def test_a_tiny_grid(tmp_path):
     tiny = ("--quick", "--peers", "floor,floor-batch", "--rows", "burst,rooms,fanin,idle,cluster-alone", "--clients", 20)
-    run_bench(tmp_path, *tiny)
+    measure(tmp_path, *tiny)
     runs = {path.name: json.loads(path.read_text())["result"] for path in tmp_path.glob("*.*.0.json")}
     assert len(runs) == 4 * 3 + 1
     for name, result in runs.items():
@@ -143,13 +133,13 @@ def test_a_tiny_grid(tmp_path):
 
     kept = (tmp_path / "burst.floor.0.json").read_text()
     (tmp_path / "burst.chatnode.0.json").unlink()
-    assert "1 runs" in run_bench(tmp_path, *tiny, "--continue")
+    assert "1 runs" in measure(tmp_path, *tiny, "--continue")
     assert (tmp_path / "burst.floor.0.json").read_text() == kept and (tmp_path / "burst.chatnode.0.json").exists()
 
 
 @needs_two_cores
 def test_the_same_bytes_for_all(tmp_path):
-    run_bench(tmp_path, "--quick", "--peers", "floor", "--rows", "alone", "--clients", 5)
+    measure(tmp_path, "--quick", "--peers", "floor", "--rows", "alone", "--clients", 5)
     bytes_of = {server: json.loads((tmp_path / f"alone.{server}.0.json").read_text())["result"]["text_bytes"]
                 for server in ("floor", "chatnode")}
     assert abs(bytes_of["floor"] - bytes_of["chatnode"]) < 4
