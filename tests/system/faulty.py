@@ -51,6 +51,11 @@ class FaultyServer:
         self.loop.run_until_complete(asyncio.start_server(self._serve, "127.0.0.1", self.port))
         ready.set()
         self.loop.run_forever()
+        tasks = asyncio.all_tasks(self.loop)
+        for task in tasks:
+            task.cancel()
+        self.loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+        self.loop.close()
 
     def stop(self):
         self.loop.call_soon_threadsafe(self.loop.stop)
