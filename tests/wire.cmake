@@ -1,5 +1,5 @@
 # Unit tests of node/wire.
-foreach(module config durability pos name frame codec codec_entry protocol ratelimit seal)
+foreach(module config durability pos name frame codec codec_entry protocol ratelimit seal ruling)
     cn_unit_test(${module} cn_wire cn_base)
 endforeach()
 # The test reads what the codec wrote with a parser of its own.

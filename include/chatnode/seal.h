@@ -12,7 +12,12 @@
 
 // `~`, the version of the form, and 24 characters of base64url (RFC 4648 section 5): 2 bytes that
 // tell which key it was, 16 bytes of the HMAC.
-enum { CN_SEAL_BYTES = 26, CN_SEAL_VERSION = '2', CN_SEAL_KEY_BYTES_MIN = 32, CN_SEAL_KEYS_MAX = 8 };
+enum {
+    CN_SEAL_BYTES = 26,
+    CN_SEAL_VERSION = '2',
+    CN_SEAL_KEY_BYTES_MIN = 32,
+    CN_SEAL_KEYS_MAX = 8
+};
 
 // X(symbol, word): why what the store gave is not believed; `word` labels the metric and the log.
 #define CN_SEAL_FAULT_TABLE(X)                                                                     \
@@ -61,9 +66,8 @@ CN_MUSTCHECK enum cn_err cn_seal_make(struct cn_sealer *sealer,
 
 // Compares the seal with the one that the subject must have, in constant time: NONE, VERSION, FORM,
 // UNKNOWN_KEY or SEAL.
-CN_MUSTCHECK enum cn_seal_fault cn_seal_check(struct cn_sealer *sealer,
-                                              const struct cn_seal_subject *subject,
-                                              struct cn_str seal);
+CN_MUSTCHECK enum cn_seal_fault
+cn_seal_check(struct cn_sealer *sealer, const struct cn_seal_subject *subject, struct cn_str seal);
 
 // Cuts a seal, of whatever version, off the end of `text`: `{...}~2...` becomes `{...}`. Absent
 // when there is none: a text that ends with `}` has none.

@@ -24,6 +24,7 @@
 #include "chatnode/session.h"
 
 #include "log_private.h"
+#include "revocation_private.h"
 #include "session_private.h"
 #include "supervisor_private.h"
 
@@ -43,7 +44,8 @@ struct cn_hub {
     uint64_t nonce; // of this run, in the ids that the node makes up
     enum cn_durability required;
     // Any thread.
-    struct cn_mailbox asks; // of struct cn_ask; main reads
+    struct cn_revocations *revocations; // with a lock of its own
+    struct cn_mailbox asks;             // of struct cn_ask; main reads
     atomic_bool draining;
     atomic_bool bus_up;
     atomic_int bus_cause;  // enum cn_bus_cause, while it is not up

@@ -155,7 +155,7 @@ static enum cn_err add_keys(struct cn_sealer *sealer, struct cn_str rest, const 
     struct cn_str key;
     enum cn_err err = CN_OK;
     while (!err && (key = next_key(&rest)).len > 0) {
-        *why = key.len < CN_SEAL_KEY_BYTES_MIN         ? "bus-key: a key has less than 32 bytes"
+        *why = key.len < CN_SEAL_KEY_BYTES_MIN     ? "bus-key: a key has less than 32 bytes"
                : sealer->count == CN_SEAL_KEYS_MAX ? "bus-key: more than 8 keys"
                                                    : NULL;
         err = *why ? CN_INVALID : add_key(sealer, key);

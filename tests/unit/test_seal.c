@@ -27,7 +27,8 @@ static struct cn_seal_subject subject_of(const char *place, const char *text)
     return (struct cn_seal_subject){'e', cn_str_of(place), cn_str_of(text)};
 }
 
-static enum cn_seal_fault check(const char *keys, struct cn_seal_subject subject, struct cn_str seal)
+static enum cn_seal_fault check(const char *keys, struct cn_seal_subject subject,
+                                struct cn_str seal)
 {
     struct cn_sealer *sealer = sealer_of(keys);
     enum cn_seal_fault fault = cn_seal_check(sealer, &subject, seal);
@@ -35,8 +36,7 @@ static enum cn_seal_fault check(const char *keys, struct cn_seal_subject subject
     return fault;
 }
 
-static struct cn_str make(const char *keys, struct cn_seal_subject subject,
-                          char out[CN_SEAL_BYTES])
+static struct cn_str make(const char *keys, struct cn_seal_subject subject, char out[CN_SEAL_BYTES])
 {
     struct cn_sealer *sealer = sealer_of(keys);
     assert_int_equal(cn_seal_make(sealer, &subject, out), CN_OK);
@@ -45,8 +45,9 @@ static struct cn_str make(const char *keys, struct cn_seal_subject subject,
 }
 
 // As computed by another program:
-//   python3 -c "import hmac,base64 as b; k=b'0123456789abcdef'*2; h=lambda m: hmac.digest(k,m,'sha256')
-//   print(b.urlsafe_b64encode(h(b'k\0')[:2] + h(b'e\x07r:lobby{}')[:16]))"
+//   python3 -c "import hmac,base64 as b; k=b'0123456789abcdef'*2; h=lambda m:
+//   hmac.digest(k,m,'sha256') print(b.urlsafe_b64encode(h(b'k\0')[:2] +
+//   h(b'e\x07r:lobby{}')[:16]))"
 static void test_a_seal_is_the_known_one(void **state)
 {
     (void)state;
@@ -104,10 +105,13 @@ static void test_the_first_key_seals_and_all_are_believed(void **state)
 static void test_keys_that_will_not_do(void **state)
 {
     (void)state;
-    static const char *const bad[] = {
-        "", " ,\n", "short", OLD_KEY ",short", "0123456789abcdef0123456789abcde",
-        OLD_KEY "," OLD_KEY "," OLD_KEY "," OLD_KEY "," OLD_KEY "," OLD_KEY "," OLD_KEY "," OLD_KEY
-                "," OLD_KEY};
+    static const char *const bad[] = {"",
+                                      " ,\n",
+                                      "short",
+                                      OLD_KEY ",short",
+                                      "0123456789abcdef0123456789abcde",
+                                      OLD_KEY "," OLD_KEY "," OLD_KEY "," OLD_KEY "," OLD_KEY
+                                              "," OLD_KEY "," OLD_KEY "," OLD_KEY "," OLD_KEY};
     for (size_t i = 0; i < CN_COUNT(bad); i++) {
         struct cn_sealer *sealer = NULL;
         const char *why = NULL;
@@ -124,9 +128,12 @@ static void test_a_seal_is_cut_off(void **state)
     static const struct {
         const char *text, *rest, *seal;
     } cases[] = {
-        {"{\"a\":\"~2\"}", "{\"a\":\"~2\"}", NULL}, {"{}~2abc", "{}", "~2abc"},
-        {"{\"a\":\"~2\"}~9", "{\"a\":\"~2\"}", "~9"}, {"garbage", "garbage", NULL},
-        {"~", "", "~"},                              {"", "", NULL},
+        {"{\"a\":\"~2\"}", "{\"a\":\"~2\"}", NULL},
+        {"{}~2abc", "{}", "~2abc"},
+        {"{\"a\":\"~2\"}~9", "{\"a\":\"~2\"}", "~9"},
+        {"garbage", "garbage", NULL},
+        {"~", "", "~"},
+        {"", "", NULL},
     };
     for (size_t i = 0; i < CN_COUNT(cases); i++) {
         struct cn_str text = cn_str_of(cases[i].text);
