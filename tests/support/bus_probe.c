@@ -92,7 +92,7 @@ static void on_wake(void *arg)
 
 struct cn_bus_options probe_options(void)
 {
-    return (struct cn_bus_options){.prefix = "test:",
+    return (struct cn_bus_options){.prefix = "chatnode:test:",
                                    .node = "probe",
                                    .history_messages = 1000,
                                    .history_ttl_s = 600,
