@@ -236,11 +236,12 @@ void cn_redis_subs_beat(struct cn_redis_bus *redis)
         cn_redis_link_fail(redis->sub, CN_CAUSE_MEMORY, "out of memory");
 }
 
+// The heartbeat's confirmation comes last, and says that the bus is up.
 void cn_redis_subs_up(struct cn_redis_bus *redis)
 {
-    cn_redis_subs_beat(redis);
+    cn_redis_board_subscribe(redis);
     if (cn_redis_link_is_up(redis->sub))
-        cn_redis_board_subscribe(redis);
+        cn_redis_subs_beat(redis);
     cn_timer_start(redis->subs.flush, 0);
 }
 

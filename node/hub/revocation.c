@@ -332,6 +332,11 @@ static void take(struct cn_hub *hub, const struct cn_ruling *ruling, bool again)
     tell_loops(hub, ruling, 0);
 }
 
+void cn_revocation_take(struct cn_hub *hub, const struct cn_ruling *ruling)
+{
+    take(hub, ruling, false);
+}
+
 void cn_revocation_on_notice(void *arg, struct cn_str text, bool again)
 {
     struct cn_hub *hub = arg;

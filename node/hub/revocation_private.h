@@ -15,6 +15,9 @@ void cn_revocations_free(struct cn_revocations *revocations); // takes NULL
 void cn_revocation_on_notice(void *arg, struct cn_str text, bool again);
 void cn_revocation_on_noticed(void *arg);
 
+// Puts a revocation into the table and ends the sessions that it concerns. Main thread.
+void cn_revocation_take(struct cn_hub *hub, const struct cn_ruling *ruling);
+
 // Makes the ruling as severe as what is known of its subject already. Main thread.
 void cn_revocation_merge(struct cn_hub *hub, struct cn_ruling *ruling);
 

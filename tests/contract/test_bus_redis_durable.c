@@ -334,7 +334,7 @@ static void test_the_bus_says_what_redis_can_promise(void **state)
         redis_server_command(&server, steps[i].command);
         WAIT_UNTIL(&probe, probe.durability == steps[i].durability);
     }
-    redis_server_command(&server, "ACL SETUSER default -config");
+    redis_server_command(&server, "ACL SETUSER chatnode -config|get");
     WAIT_UNTIL(&probe, probe.store.config_hidden);
     close_alone(&server, &probe);
 }

@@ -209,11 +209,16 @@ class Redis(Process):
 
     def command(self, *words):
         """One command on a connection of its own; bytes, int, None or a list of these."""
-        with socket.create_connection(("127.0.0.1", self.port), timeout=DEADLINE) as link:
-            parts = [word if isinstance(word, bytes) else str(word).encode() for word in words]
-            link.sendall(b"*%d\r\n" % len(parts) + b"".join(b"$%d\r\n%s\r\n" % (len(p), p) for p in parts))
-            with link.makefile("rb") as stream:
-                return _read_reply(stream)
+        return self.commands(words)
+
+    def commands(self, *commands):
+        """Commands on one connection; what the last one was answered."""
+        with socket.create_connection(("127.0.0.1", self.port), timeout=DEADLINE) as link, link.makefile("rb") as stream:
+            for words in commands:
+                parts = [word if isinstance(word, bytes) else str(word).encode() for word in words]
+                link.sendall(b"*%d\r\n" % len(parts) + b"".join(b"$%d\r\n%s\r\n" % (len(p), p) for p in parts))
+                reply = _read_reply(stream)
+            return reply
 
     def info(self, section):
         text = self.command("INFO", section).decode()
