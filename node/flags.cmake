@@ -15,7 +15,7 @@ endif()
 if(CN_HARDEN)
     set(CMAKE_POSITION_INDEPENDENT_CODE ON)
     target_compile_options(cn_flags INTERFACE
-        -O2 -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2
+        -O2 -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3
         -fstack-protector-strong -fstack-clash-protection -fcf-protection -fPIE)
     target_link_options(cn_flags INTERFACE -pie -Wl,-z,relro,-z,now,-z,noexecstack)
 endif()
