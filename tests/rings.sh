@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # `./run test`: runs the rings of tests in every build that they are meant for, and sums them up.
-#   rings.sh [RING...]   unit contract lint system browser cost | chaos clang asan tsan debian13 compose
+#   rings.sh [RING...]   unit contract lint system browser cost analysis | chaos clang asan tsan debian13 compose
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . deploy/common.sh
 
-native=(unit contract lint system browser cost)
+native=(unit contract lint system browser cost analysis)
 passed=0
 failed=0
 skipped=0
