@@ -87,8 +87,7 @@ static void tell(struct cn_redis_bus *redis)
     const struct cn_store *store = &promise->asked;
     const struct cn_bus_events *events = &redis->base.events;
     enum cn_durability found = cn_durability_of(store, cn_redis_bus_waits(redis));
-    bool same = promise->known && found == promise->durability &&
-                is_same(store, &promise->store);
+    bool same = promise->known && found == promise->durability && is_same(store, &promise->store);
     promise->known = true;
     promise->durability = found;
     promise->store = *store;
