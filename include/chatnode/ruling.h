@@ -14,7 +14,7 @@
 #include "chatnode/protocol.h"
 
 enum {
-    CN_RULING_SUBJECT_MAX = 256, // bytes of a jti at most; a user's name is shorter
+    CN_RULING_SUBJECT_MAX = 128, // bytes of a jti at most; a user's name is shorter
     CN_RULING_TEXT_BYTES = 512,
     CN_RULING_TTL_MAX_S = 366 * 86400
 };

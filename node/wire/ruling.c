@@ -47,15 +47,6 @@ static bool set_subject(struct cn_ruling *ruling, struct cn_str text)
 
 // ---- What the HTTP API is asked ----
 
-// The string under `key`; absent when there is none, or something else.
-static struct cn_str string_of(const json_t *object, const char *key)
-{
-    const json_t *value = json_object_get(object, key);
-    if (!json_is_string(value))
-        return (struct cn_str){NULL, 0};
-    return (struct cn_str){json_string_value(value), json_string_length(value)};
-}
-
 static bool decode_ttl(const json_t *object, int64_t *ttl_s)
 {
     const json_t *value = json_object_get(object, "ttl_s");
@@ -77,7 +68,7 @@ static enum cn_err decode_object(const json_t *object, int64_t ttl_s, int64_t no
         out->kind = by_user ? CN_RULING_USER : CN_RULING_TOKEN;
     out->before_s = by_user ? now_s : 0;
     out->until_s = now_s + ttl_s;
-    if (set_subject(out, string_of(object, by_user ? "user" : "jti")))
+    if (set_subject(out, cn_json_text(object, by_user ? "user" : "jti")))
         return CN_OK;
     *problem = by_user ? CN_PROBLEM_BAD_NAME : CN_PROBLEM_BAD_REQUEST;
     return CN_INVALID;
@@ -86,16 +77,16 @@ static enum cn_err decode_object(const json_t *object, int64_t ttl_s, int64_t no
 enum cn_err cn_ruling_decode(struct cn_str body, bool kick, int64_t ttl_s, int64_t now_s,
                              struct cn_ruling *out, enum cn_problem *problem)
 {
-    json_error_t error;
+    static const struct cn_json_bounds bounds = {.depth_max = 4, .nodes_max = 16};
+    json_t *object;
     *problem = CN_PROBLEM_BAD_JSON;
-    if (body.len > BODY_BYTES_MAX)
-        return CN_INVALID;
-    json_t *object = json_loadb(body.len ? body.ptr : "", body.len, JSON_REJECT_DUPLICATES, &error);
-    if (!object)
-        return json_error_code(&error) == json_error_out_of_memory ? CN_NOMEM : CN_INVALID;
+    enum cn_err err = body.len > BODY_BYTES_MAX || !cn_json_begins_object(body)
+                          ? CN_INVALID
+                          : cn_json_load(body, &bounds, &object);
+    if (err)
+        return err;
     *out = (struct cn_ruling){.kind = kick ? CN_RULING_SESSIONS : CN_RULING_USER};
-    enum cn_err err =
-        json_is_object(object) ? decode_object(object, ttl_s, now_s, out, problem) : CN_INVALID;
+    err = decode_object(object, ttl_s, now_s, out, problem);
     json_decref(object);
     return err;
 }

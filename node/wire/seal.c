@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "wire_private.h"
+
 enum {
     MARK_BYTES = 2,
     MAC_BYTES = 16,
@@ -72,19 +74,6 @@ static bool hash(const struct key *key, const struct cn_seal_subject *subject,
 
 // ---- Text ----
 
-static void put_base64(const unsigned char *bytes, size_t count, char *out)
-{
-    static const char letters[] =
-        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-    for (size_t i = 0; i + 2 < count; i += 3) {
-        unsigned three = (unsigned)bytes[i] << 16 | (unsigned)bytes[i + 1] << 8 | bytes[i + 2];
-        *out++ = letters[three >> 18];
-        *out++ = letters[three >> 12 & 63];
-        *out++ = letters[three >> 6 & 63];
-        *out++ = letters[three & 63];
-    }
-}
-
 // `~2`, and which key it was in the first of the letters that follow.
 static bool make(const struct key *key, const struct cn_seal_subject *subject,
                  char out[CN_SEAL_BYTES])
@@ -97,8 +86,7 @@ static bool make(const struct key *key, const struct cn_seal_subject *subject,
         return false;
     out[0] = '~';
     out[1] = CN_SEAL_VERSION;
-    put_base64(bytes, MARK_BYTES + MAC_BYTES, out + 2);
-    return true;
+    return cn_base64url_encode(bytes, MARK_BYTES + MAC_BYTES, out + 2) == CN_SEAL_BYTES - 2;
 }
 
 // The letters that come from the mark alone.
@@ -107,8 +95,7 @@ enum { MARK_LETTERS = 2 };
 static bool has_mark(const struct key *key, struct cn_str seal)
 {
     char letters[4];
-    const unsigned char bytes[3] = {key->mark[0], key->mark[1], 0};
-    put_base64(bytes, sizeof(bytes), letters);
+    cn_base64url_encode(key->mark, MARK_BYTES, letters);
     return memcmp(letters, seal.ptr + 2, MARK_LETTERS) == 0;
 }
 
