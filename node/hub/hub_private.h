@@ -60,7 +60,8 @@ struct cn_hub {
     struct cn_timer *report_timer;
     struct cn_bus_stats reported; // in the metrics already
     int64_t reported_pending;
-    struct cn_heap heap; // of sessions and channels
+    uint64_t reported_lost; // lines of the log
+    struct cn_heap heap;    // of sessions and channels
 };
 
 // What a loop asks of main. `read` runs on the main thread and disposes of it.
