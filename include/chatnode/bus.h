@@ -227,8 +227,7 @@ CN_MUSTCHECK enum cn_err cn_bus_start(struct cn_bus *bus);
 // Answers what is pending with CN_UNAVAILABLE and frees the bus. Takes NULL.
 void cn_bus_free(struct cn_bus *bus);
 
-// "memory" or "redis".
-const char *cn_bus_name(const struct cn_bus *bus);
+const char *cn_bus_name(const struct cn_bus *bus); // "memory" or "redis"
 enum cn_bus_state cn_bus_state(const struct cn_bus *bus);
 
 // Publishes and reads waiting for an answer.
