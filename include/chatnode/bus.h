@@ -61,8 +61,9 @@ struct cn_published {
 
 // One publish; made by cn_publish_new, owned by the bus from cn_bus_publish until `done` returns.
 struct cn_publish {
-    struct cn_link link; // the bus's, like the next three
+    struct cn_link link; // the bus's, like the next four
     struct cn_bus *bus;
+    uint64_t hash;    // of its dedupe key, once it was computed; else 0
     unsigned flights; // commands under way that refer to it; it is kept until there is none
     bool answered;
     int64_t deadline_ms; // cn_clock_ms() when it must be answered at the latest
@@ -203,6 +204,8 @@ struct cn_bus_ops {
     // implementation must find it by its link's owner again if its link breaks: it is asked to send
     // all that is pending by its own reconnect, through cn_bus_each_pending.
     void (*publish)(struct cn_bus *bus, struct cn_publish *publish);
+    // The publish will be taken soon: has memory on its way that it will need. May be NULL.
+    void (*expect)(struct cn_bus *bus, struct cn_publish *publish);
     // The channel gets its first local subscriber / has lost its last one. Never twice in a row.
     void (*subscribe)(struct cn_bus *bus, const struct cn_channel_name *channel);
     void (*unsubscribe)(struct cn_bus *bus, const struct cn_channel_name *channel);
@@ -239,6 +242,10 @@ const struct cn_bus_stats *cn_bus_stats(const struct cn_bus *bus);
 // Takes the publish (sets *publish to NULL); `done` is called exactly once, at the deadline at the
 // latest. While the bus is down it waits until the deadline for the bus to return.
 void cn_bus_publish_take(struct cn_bus *bus, struct cn_publish **publish);
+
+// The publish, which is complete, will be taken soon: what the bus will need for it
+// may come from far memory meanwhile. A hint; it stays the caller's.
+void cn_bus_publish_expect(struct cn_bus *bus, struct cn_publish *publish);
 
 // Takes the read (sets *read to NULL); as cn_bus_publish_take.
 void cn_bus_read_take(struct cn_bus *bus, struct cn_read **read);

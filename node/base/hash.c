@@ -56,12 +56,27 @@ static inline void sip_word(uint64_t v[4], uint64_t word)
     v[0] ^= word;
 }
 
-// The next `len` bytes, at most eight, least significant first.
-static inline uint64_t load_word(const unsigned char *bytes, size_t len)
+// The next eight bytes, least significant first.
+static inline uint64_t load_word(const unsigned char *bytes)
 {
-    uint64_t word = 0;
-    memcpy(&word, bytes, len);
+    uint64_t word;
+    memcpy(&word, bytes, sizeof(word));
     return __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__ ? word : __builtin_bswap64(word);
+}
+
+// The last `len` bytes of a key, fewer than eight. Of a longer key its last eight are loaded at
+// once: copying a length that the compiler does not know is a call, and there are several hashes in
+// each message.
+static inline uint64_t load_rest(const unsigned char *bytes, size_t len, size_t key_len)
+{
+    if (len == 0)
+        return 0;
+    if (key_len >= 8)
+        return load_word(bytes + len - 8) >> (64 - 8 * len);
+    uint64_t word = 0;
+    for (size_t i = len; i > 0; i--)
+        word = word << 8 | bytes[i - 1];
+    return word;
 }
 
 uint64_t cn_hash_of(struct cn_str key)
@@ -71,9 +86,9 @@ uint64_t cn_hash_of(struct cn_str key)
     const unsigned char *bytes = (const unsigned char *)key.ptr;
     size_t whole = key.len & ~(size_t)7;
     for (size_t at = 0; at < whole; at += 8)
-        sip_word(v, load_word(bytes + at, 8));
-    uint64_t last = whole < key.len ? load_word(bytes + whole, key.len - whole) : 0;
-    sip_word(v, last | (uint64_t)key.len << 56);
+        sip_word(v, load_word(bytes + at));
+    uint64_t rest = load_rest(bytes + whole, key.len - whole, key.len);
+    sip_word(v, rest | (uint64_t)key.len << 56);
     v[2] ^= 0xff;
     for (int i = 0; i < 3; i++)
         sip_round(v);
@@ -146,9 +161,8 @@ static enum cn_err make_room(struct cn_hash *table)
     return resize(table, 2 * (table->mask + 1));
 }
 
-// The node with `key` among those of its hash, or NULL.
-static struct cn_hash_node *find_hashed(const struct cn_hash *table, struct cn_str key,
-                                        uint64_t hash)
+struct cn_hash_node *cn_hash_find_hashed(const struct cn_hash *table, struct cn_str key,
+                                         uint64_t hash)
 {
     if (table->buckets == NULL)
         return NULL;
@@ -160,23 +174,39 @@ static struct cn_hash_node *find_hashed(const struct cn_hash *table, struct cn_s
 
 struct cn_hash_node *cn_hash_find(const struct cn_hash *table, struct cn_str key)
 {
-    return table->count == 0 ? NULL : find_hashed(table, key, cn_hash_of(key));
+    return table->count == 0 ? NULL : cn_hash_find_hashed(table, key, cn_hash_of(key));
 }
 
 enum cn_err cn_hash_insert(struct cn_hash *table, struct cn_hash_node *node)
 {
-    uint64_t hash = cn_hash_of(node->key);
-    if (find_hashed(table, node->key, hash) != NULL)
+    node->hash = cn_hash_of(node->key);
+    if (cn_hash_find_hashed(table, node->key, node->hash) != NULL)
         return CN_EXISTS;
+    return cn_hash_insert_new(table, node);
+}
+
+enum cn_err cn_hash_insert_new(struct cn_hash *table, struct cn_hash_node *node)
+{
     enum cn_err err = make_room(table);
     if (err != CN_OK)
         return err;
-    node->hash = hash;
-    struct cn_hash_node **place = place_of(table, hash);
+    struct cn_hash_node **place = place_of(table, node->hash);
     node->next = *place;
     *place = node;
     table->count++;
     return CN_OK;
+}
+
+void cn_hash_expect(const struct cn_hash *table, uint64_t hash)
+{
+    if (table->buckets != NULL)
+        __builtin_prefetch(&table->buckets[bucket_of(table->mask, hash)]);
+}
+
+void cn_hash_expect_node(const struct cn_hash *table, uint64_t hash)
+{
+    if (table->buckets != NULL)
+        __builtin_prefetch(table->buckets[bucket_of(table->mask, hash)]);
 }
 
 // Gives memory back at load 1/8. Without memory for it the table just stays as large as it is.

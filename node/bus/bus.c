@@ -273,6 +273,12 @@ static enum cn_err check_publish(const struct cn_bus *bus, const struct cn_publi
     return is_full(bus) ? CN_FULL : CN_OK;
 }
 
+void cn_bus_publish_expect(struct cn_bus *bus, struct cn_publish *publish)
+{
+    if (bus->ops->expect)
+        bus->ops->expect(bus, publish);
+}
+
 void cn_bus_publish_take(struct cn_bus *bus, struct cn_publish **publish)
 {
     struct cn_publish *it = *publish;

@@ -115,6 +115,13 @@ static void free_seen(struct memory_bus *memory, struct seen *seen)
     free(seen);
 }
 
+// The oldest comes next: it was written long ago.
+static void expect_oldest(const struct memory_bus *memory)
+{
+    if (!cn_list_is_empty(&memory->ids))
+        __builtin_prefetch(CN_CONTAINER(memory->ids.next, struct seen, link));
+}
+
 static void expire_ids(struct memory_bus *memory, int64_t now)
 {
     while (!cn_list_is_empty(&memory->ids)) {
@@ -122,12 +129,14 @@ static void expire_ids(struct memory_bus *memory, int64_t now)
         if (seen->expires_ms > now && memory->seen.count <= SEEN_MAX)
             return;
         free_seen(memory, seen);
+        expect_oldest(memory);
     }
 }
 
-// The key of an id: no name contains a space.
-static size_t format_key(const struct cn_publish *publish,
-                         char out[CN_CHANNEL_NAME_MAX + 2 * CN_NAME_MAX + 3])
+enum { KEY_MAX = CN_CHANNEL_NAME_MAX + 2 * CN_NAME_MAX + 2 };
+
+// Writes the key of an id, without a NUL: no name contains a space. Returns its length.
+static size_t format_key(const struct cn_publish *publish, char *out)
 {
     size_t user = strlen(publish->user), id = strlen(publish->id), at = publish->channel.len;
     memcpy(out, publish->channel.text, at);
@@ -139,27 +148,45 @@ static size_t format_key(const struct cn_publish *publish,
     return at + id;
 }
 
-// Remembers the publish's id, in *out. CN_EXISTS: it was known, *out is what is known; CN_NOMEM.
-static enum cn_err remember(struct memory_bus *memory, const struct cn_publish *publish,
-                            struct seen **out)
+// With many ids the table is in no near cache, and finding out that one is new would wait for its
+// bucket and for the first node there. So the bucket is fetched while the publish before is served,
+// the node while the rest of this one is made ready.
+static void expect(struct cn_bus *bus, struct cn_publish *publish)
 {
-    char key[CN_CHANNEL_NAME_MAX + 2 * CN_NAME_MAX + 3];
+    char key[KEY_MAX];
+    publish->hash = cn_hash_of((struct cn_str){key, format_key(publish, key)});
+    cn_hash_expect(&of(bus)->seen, publish->hash);
+}
+
+// An id that is not in the table yet; NULL without memory.
+static struct seen *make_seen(struct memory_bus *memory, struct cn_publish *publish)
+{
+    if (publish->hash == 0)
+        expect(&memory->base, publish);
+    cn_hash_expect_node(&memory->seen, publish->hash);
+    char key[KEY_MAX];
     size_t len = format_key(publish, key);
     struct seen *seen = malloc(sizeof(*seen) + len);
     if (seen == NULL)
-        return CN_NOMEM;
-    *seen = (struct seen){.node.key = {seen->key, len}};
+        return NULL;
+    seen->node = (struct cn_hash_node){.hash = publish->hash, .key = {seen->key, len}};
+    seen->link = (struct cn_link){NULL, NULL};
     memcpy(seen->key, key, len);
-    enum cn_err err = cn_hash_insert(&memory->seen, &seen->node);
+    return seen;
+}
+
+// Puts the id in. CN_EXISTS: it was known, and *seen is what is known; CN_NOMEM.
+static enum cn_err remember(struct memory_bus *memory, struct seen **seen)
+{
+    struct cn_hash_node *node = &(*seen)->node;
+    struct cn_hash_node *known = cn_hash_find_hashed(&memory->seen, node->key, node->hash);
+    enum cn_err err = known ? CN_EXISTS : cn_hash_insert_new(&memory->seen, node);
     if (err == CN_OK) {
-        cn_list_push_back(&memory->ids, &seen->link);
-        *out = seen;
+        cn_list_push_back(&memory->ids, &(*seen)->link);
         return CN_OK;
     }
-    free(seen);
-    if (err == CN_EXISTS)
-        *out =
-            CN_CONTAINER(cn_hash_find(&memory->seen, (struct cn_str){key, len}), struct seen, node);
+    free(*seen);
+    *seen = known ? CN_CONTAINER(known, struct seen, node) : NULL;
     return err;
 }
 
@@ -227,10 +254,9 @@ static enum cn_err store(struct memory_bus *memory, const struct cn_publish *pub
 }
 
 static struct cn_published store_once(struct memory_bus *memory, const struct cn_publish *publish,
-                                      const struct moment *now)
+                                      const struct moment *now, struct seen *seen)
 {
-    struct seen *seen = NULL;
-    enum cn_err err = remember(memory, publish, &seen);
+    enum cn_err err = remember(memory, &seen);
     bool known = err == CN_EXISTS;
     if (err == CN_OK) {
         err = store(memory, publish, now, seen);
@@ -244,10 +270,13 @@ static struct cn_published store_once(struct memory_bus *memory, const struct cn
 
 static void serve_publish(struct memory_bus *memory, struct cn_publish *publish)
 {
+    struct seen *seen = make_seen(memory, publish);
     const struct moment now = {.ms = cn_clock_ms(), .wall_ms = cn_clock_wall_ms()};
     expire_ids(memory, now.ms);
     expire_logs(memory, now.ms);
-    const struct cn_published result = store_once(memory, publish, &now);
+    struct cn_published result = {.err = CN_NOMEM};
+    if (seen)
+        result = store_once(memory, publish, &now, seen);
     cn_bus_published(&memory->base, publish, &result);
 }
 
@@ -380,6 +409,7 @@ static const struct cn_bus_ops memory_ops = {
     .name = "memory",
     .start = start,
     .publish = publish,
+    .expect = expect,
     .subscribe = subscribe,
     .unsubscribe = unsubscribe,
     .read = read_log,

@@ -183,6 +183,8 @@ void cn_hub_turn(struct cn_hub *hub)
     struct cn_mail *mail = cn_mailbox_take_all(&hub->asks);
     while (mail) {
         struct cn_mail *next = mail->next;
+        if (next)
+            cn_publish_expect(next, hub);
         struct cn_ask *ask = CN_CONTAINER(mail, struct cn_ask, mail);
         cn_lock_assert_none();
         ask->read(ask, hub);

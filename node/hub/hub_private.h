@@ -110,6 +110,9 @@ CN_MUSTCHECK enum cn_err cn_publish_send(struct cn_session *session,
                                          const struct cn_request *request, struct cn_str body,
                                          enum cn_publish_leg leg);
 
+// An ask that will be read soon; when it is a publish, the bus prepares. Main thread.
+void cn_publish_expect(struct cn_mail *mail, struct cn_hub *hub);
+
 // What is published, and as whom. Borrowed for the call.
 struct cn_publish_order {
     const struct cn_channel_name *channel;

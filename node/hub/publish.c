@@ -172,6 +172,13 @@ static void read_publish_ask(struct cn_ask *ask, struct cn_hub *hub)
     cn_bus_publish_take(hub->bus, &publish);
 }
 
+void cn_publish_expect(struct cn_mail *mail, struct cn_hub *hub)
+{
+    struct cn_ask *ask = CN_CONTAINER(mail, struct cn_ask, mail);
+    if (ask->read == read_publish_ask)
+        cn_bus_publish_expect(hub->bus, context_of(mail)->publish);
+}
+
 static enum cn_err prepare_reply(struct publish_context *context, const struct reply_letter *reply)
 {
     struct reply_letter *copy = malloc(sizeof(*copy));
