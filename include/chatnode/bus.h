@@ -17,6 +17,7 @@
 #include "chatnode/name.h"
 #include "chatnode/pos.h"
 #include "chatnode/reactor.h"
+#include "chatnode/ref.h"
 
 struct cn_bus;
 
@@ -66,11 +67,13 @@ struct cn_publish {
     uint64_t hash;    // of its dedupe key, once it was computed; else 0
     unsigned flights; // commands under way that refer to it; it is kept until there is none
     bool answered;
+    struct cn_ref ref;   // one is the bus's; who holds another keeps the memory, to which it may
+                         // then write nothing but the context
     int64_t deadline_ms; // cn_clock_ms() when it must be answered at the latest
     struct cn_channel_name channel;
     char user[CN_NAME_MAX + 1];
     char id[CN_NAME_MAX + 1]; // the dedupe key together with user and channel; never empty
-    // Called exactly once with the result; `publish` is freed after it returns.
+    // Called exactly once with the result; `publish` is given back after it returns.
     void (*done)(void *arg, const struct cn_publish *publish, const struct cn_published *result);
     void *arg;
     // The caller's own, carried along:
@@ -86,7 +89,12 @@ struct cn_publish {
 // memory.
 CN_MUSTCHECK struct cn_publish *cn_publish_new(struct cn_str body, size_t context_bytes);
 
-// Frees one that was never handed to the bus, with its context. Takes NULL.
+// The same in memory of the caller's, cn_publish_bytes of it, which came from malloc(3).
+size_t cn_publish_bytes(size_t body_len, size_t context_bytes);
+struct cn_publish *cn_publish_make(void *memory, struct cn_str body, size_t context_bytes);
+
+// Gives a reference back: that of one that was never handed to the bus, or another one. With the
+// last it is freed with its context. Any thread. Takes NULL.
 void cn_publish_free(struct cn_publish *publish);
 
 // An entry of a log as read back: finished text and its position.

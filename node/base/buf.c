@@ -59,6 +59,19 @@ static size_t round_up(const struct cn_buf *buf, size_t need)
     return cap < need || cap > buf->max_bytes ? buf->max_bytes : cap;
 }
 
+size_t cn_buf_bytes(size_t cap)
+{
+    // Room for the NUL that vsnprintf writes at a full buffer's end.
+    return cap + 1;
+}
+
+void cn_buf_adopt(struct cn_buf *buf, char *memory, size_t cap)
+{
+    CN_ASSERT(buf->data == NULL && cap <= buf->max_bytes);
+    buf->data = memory;
+    buf->cap = cap;
+}
+
 static enum cn_err make_room(struct cn_buf *buf, size_t len)
 {
     if (buf->len > buf->max_bytes || len > buf->max_bytes - buf->len)
@@ -66,8 +79,7 @@ static enum cn_err make_room(struct cn_buf *buf, size_t len)
     if (buf->data != NULL && len <= buf->cap - buf->len)
         return CN_OK;
     size_t cap = round_up(buf, buf->len + len);
-    // One byte more than `cap` says: room for the NUL that vsnprintf writes at a full buffer's end.
-    char *data = cap < SIZE_MAX ? realloc(buf->data, cap + 1) : NULL;
+    char *data = cap < SIZE_MAX ? realloc(buf->data, cn_buf_bytes(cap)) : NULL;
     if (data == NULL)
         return CN_NOMEM;
     buf->data = data;

@@ -101,6 +101,7 @@ enum cn_err cn_hub_new(const struct cn_hub_parts *parts, struct cn_hub **out, co
     }
     cn_hash_init(&hub->channels);
     cn_list_init(&hub->missed);
+    cn_channel_pool_init(&hub->letters);
     cn_mailbox_init(&hub->asks, (size_t)hub->config->bus_queue, no_wake, NULL);
 
     hub->registry = cn_registry_new();
@@ -144,19 +145,11 @@ void cn_hub_free(struct cn_hub *hub)
         cn_loop_free(hub->loops[i]);
     free(hub->loops);
     cn_registry_free(hub->registry);
+    cn_pool_fini(&hub->letters);
     free(hub);
 }
 
 // ---- Letters ----
-
-void cn_hub_post(struct cn_hub *hub, uint64_t session, struct cn_letter *letter)
-{
-    unsigned index;
-    if (cn_registry_find_loop(hub->registry, session, &index))
-        letter->mail.free(&letter->mail);
-    else
-        cn_loop_post_always(hub->loops[index], letter);
-}
 
 enum cn_err cn_hub_put(struct cn_loop *loop, struct cn_ask *ask)
 {
