@@ -64,19 +64,25 @@ static inline uint64_t load_word(const unsigned char *bytes)
     return __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__ ? word : __builtin_bswap64(word);
 }
 
-// The last `len` bytes of a key, fewer than eight. Of a longer key its last eight are loaded at
-// once: copying a length that the compiler does not know is a call, and there are several hashes in
-// each message.
+static inline uint32_t load_half(const unsigned char *bytes)
+{
+    uint32_t half;
+    memcpy(&half, bytes, sizeof(half));
+    return __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__ ? half : __builtin_bswap32(half);
+}
+
+// The last `len` bytes of a key, fewer than eight, without a loop or a call: pieces of a known
+// length that may overlap. There are several hashes in each message.
 static inline uint64_t load_rest(const unsigned char *bytes, size_t len, size_t key_len)
 {
     if (len == 0)
         return 0;
     if (key_len >= 8)
         return load_word(bytes + len - 8) >> (64 - 8 * len);
-    uint64_t word = 0;
-    for (size_t i = len; i > 0; i--)
-        word = word << 8 | bytes[i - 1];
-    return word;
+    if (len >= 4)
+        return load_half(bytes) | (uint64_t)load_half(bytes + len - 4) << (8 * (len - 4));
+    return bytes[0] | (uint64_t)bytes[len / 2] << (8 * (len / 2)) |
+           (uint64_t)bytes[len - 1] << (8 * (len - 1));
 }
 
 uint64_t cn_hash_of(struct cn_str key)

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Used blocks in two stacks: the owner's own, and one that others push to and the owner takes whole.
+// Used blocks in two stacks: the owner's own, and one that others push to and the owner takes
+// whole.
 #include "chatnode/pool.h"
 
 #include <stdbool.h>
