@@ -313,7 +313,7 @@ void cn_channel_on_entry(void *arg, const struct cn_channel_name *name, struct c
         return;
     cn_metrics_add(CN_M_ENTRIES, 1);
     channel->tail = pos;
-    struct cn_frame *frame = cn_frame_new(pos, text, (struct cn_str){NULL, 0});
+    struct cn_frame *frame = cn_frame_new_in(&hub->frames, pos, text);
     for (unsigned i = 0; i < hub->loop_count; i++) {
         uint64_t bit = UINT64_C(1) << i;
         if (!(channel->loops & bit) || (channel->missed_loops & bit))

@@ -102,6 +102,7 @@ enum cn_err cn_hub_new(const struct cn_hub_parts *parts, struct cn_hub **out, co
     cn_hash_init(&hub->channels);
     cn_list_init(&hub->missed);
     cn_channel_pool_init(&hub->letters);
+    cn_frame_pools_init(&hub->frames);
     cn_mailbox_init(&hub->asks, (size_t)hub->config->bus_queue, no_wake, NULL);
 
     hub->registry = cn_registry_new();
@@ -146,6 +147,7 @@ void cn_hub_free(struct cn_hub *hub)
     free(hub->loops);
     cn_registry_free(hub->registry);
     cn_pool_fini(&hub->letters);
+    cn_frame_pools_fini(&hub->frames);
     free(hub);
 }
 

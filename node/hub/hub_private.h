@@ -12,6 +12,7 @@
 #include "chatnode/codec.h"
 #include "chatnode/config.h"
 #include "chatnode/feed.h"
+#include "chatnode/frame.h"
 #include "chatnode/hash.h"
 #include "chatnode/heap.h"
 #include "chatnode/hub.h"
@@ -61,6 +62,7 @@ struct cn_hub {
     int64_t reported_pending;
     struct cn_heap heap;    // of sessions and channels
     struct cn_pool letters; // of feed letters
+    struct cn_frame_pools frames;
 };
 
 // What a loop asks of main. `read` runs on the main thread and disposes of it.

@@ -57,10 +57,14 @@ static bool take_string(struct cn_str text, size_t *at, struct cn_str *out)
     return true;
 }
 
-// A bit for each key, the same one for some: what is not in the sum of the bits is no key of it.
+// A bit for each key; of the protocol's keys each has another. What is not among the bits of an
+// object is no key of it.
 static uint64_t bit_of(struct cn_str key)
 {
-    return key.len > 0 ? UINT64_C(1) << (((unsigned char)key.ptr[0] + 8 * key.len) & 63) : 1;
+    if (key.len == 0)
+        return 1;
+    unsigned first = (unsigned char)key.ptr[0], last = (unsigned char)key.ptr[key.len - 1];
+    return UINT64_C(1) << ((first + 2 * last) & 63);
 }
 
 // One key and its value; false also for a key with escapes, or one that is there already.
