@@ -115,8 +115,9 @@ static void free_seen(struct memory_bus *memory, struct seen *seen)
     free(seen);
 }
 
-// The oldest comes next: it was written long ago.
-static void expect_oldest(const struct memory_bus *memory)
+// The oldest comes next: it was written long ago. Inline in any case: GCC takes a function that
+// only prefetches for one without effect.
+static inline __attribute__((always_inline)) void expect_oldest(const struct memory_bus *memory)
 {
     if (!cn_list_is_empty(&memory->ids))
         __builtin_prefetch(CN_CONTAINER(memory->ids.next, struct seen, link));
@@ -159,11 +160,8 @@ static void expect(struct cn_bus *bus, struct cn_publish *publish)
 }
 
 // An id that is not in the table yet; NULL without memory.
-static struct seen *make_seen(struct memory_bus *memory, struct cn_publish *publish)
+static struct seen *make_seen(const struct cn_publish *publish)
 {
-    if (publish->hash == 0)
-        expect(&memory->base, publish);
-    cn_hash_expect_node(&memory->seen, publish->hash);
     char key[KEY_MAX];
     size_t len = format_key(publish, key);
     struct seen *seen = malloc(sizeof(*seen) + len);
@@ -233,17 +231,13 @@ static enum cn_err append(struct memory_bus *memory, struct channel *channel,
 }
 
 // Stores the publish as a new entry, notes that under its id, and tells the subscriber.
-static enum cn_err store(struct memory_bus *memory, const struct cn_publish *publish,
-                         const struct moment *now, struct seen *seen)
+static enum cn_err store(struct memory_bus *memory, struct channel *channel,
+                         const struct cn_publish *publish, const struct moment *now,
+                         struct seen *seen)
 {
-    struct channel *channel = find_or_make(memory, &publish->channel);
-    if (channel == NULL)
-        return CN_NOMEM;
     struct cn_entry entry;
-    if (append(memory, channel, publish, now, &entry) != CN_OK) {
-        drop_if_unused(memory, channel);
+    if (append(memory, channel, publish, now, &entry) != CN_OK)
         return CN_NOMEM;
-    }
     seen->pos = entry.pos;
     seen->ts_ms = now->wall_ms;
     seen->expires_ms = now->ms + memory->base.options.dedupe_ttl_s * 1000;
@@ -253,16 +247,19 @@ static enum cn_err store(struct memory_bus *memory, const struct cn_publish *pub
     return CN_OK;
 }
 
-static struct cn_published store_once(struct memory_bus *memory, const struct cn_publish *publish,
-                                      const struct moment *now, struct seen *seen)
+static struct cn_published store_once(struct memory_bus *memory, struct channel *channel,
+                                      const struct cn_publish *publish, const struct moment *now)
 {
-    enum cn_err err = remember(memory, &seen);
+    struct seen *seen = make_seen(publish);
+    enum cn_err err = seen ? remember(memory, &seen) : CN_NOMEM;
     bool known = err == CN_EXISTS;
     if (err == CN_OK) {
-        err = store(memory, publish, now, seen);
+        err = store(memory, channel, publish, now, seen);
         if (err != CN_OK)
             free_seen(memory, seen);
     }
+    if (err != CN_OK)
+        drop_if_unused(memory, channel); // it may have been made for this
     if (err != CN_OK && !known)
         return (struct cn_published){.err = CN_NOMEM};
     return (struct cn_published){.pos = seen->pos, .ts_ms = seen->ts_ms, .dup = known};
@@ -270,13 +267,18 @@ static struct cn_published store_once(struct memory_bus *memory, const struct cn
 
 static void serve_publish(struct memory_bus *memory, struct cn_publish *publish)
 {
-    struct seen *seen = make_seen(memory, publish);
+    if (publish->hash == 0)
+        expect(&memory->base, publish);
     const struct moment now = {.ms = cn_clock_ms(), .wall_ms = cn_clock_wall_ms()};
     expire_ids(memory, now.ms);
     expire_logs(memory, now.ms);
+    cn_hash_expect_node(&memory->seen, publish->hash);
     struct cn_published result = {.err = CN_NOMEM};
-    if (seen)
-        result = store_once(memory, publish, &now, seen);
+    struct channel *channel = find_or_make(memory, &publish->channel);
+    if (channel) {
+        cn_memory_log_expect(&channel->log);
+        result = store_once(memory, channel, publish, &now);
+    }
     cn_bus_published(&memory->base, publish, &result);
 }
 

@@ -24,7 +24,10 @@ static void drop_oldest(struct cn_memory_log *log)
     free(at(log, 0));
     log->first = (log->first + 1) & (log->cap - 1);
     log->count--;
-    // The one that goes next was written long ago and would have to be waited for.
+}
+
+void cn_memory_log_expect(const struct cn_memory_log *log)
+{
     if (log->count > 0)
         __builtin_prefetch(at(log, 0));
 }

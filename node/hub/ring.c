@@ -95,8 +95,6 @@ enum cn_err cn_ring_append(struct cn_ring *ring, struct cn_frame *frame)
     *slot_of(ring, ring->next) = cn_frame_hold(frame);
     ring->bytes += frame->len;
     ring->next++;
-    // The one that goes next came long ago and would have to be waited for.
-    __builtin_prefetch(cn_ring_at(ring, ring->first));
     return CN_OK;
 }
 
