@@ -72,12 +72,10 @@ static inline uint32_t load_half(const unsigned char *bytes)
     return __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__ ? half : __builtin_bswap32(half);
 }
 
-// The last `len` bytes of a key, fewer than eight, without a loop or a call: pieces of a known
+// The last `len` bytes of a key, one to seven, without a loop or a call: pieces of a known
 // length that may overlap. There are several hashes in each message.
 static inline uint64_t load_rest(const unsigned char *bytes, size_t len, size_t key_len)
 {
-    if (len == 0)
-        return 0;
     if (key_len >= 8)
         return load_word(bytes + len - 8) >> (64 - 8 * len);
     if (len >= 4)
@@ -94,7 +92,7 @@ uint64_t cn_hash_of(struct cn_str key)
     size_t whole = key.len & ~(size_t)7;
     for (size_t at = 0; at < whole; at += 8)
         sip_word(v, load_word(bytes + at));
-    uint64_t rest = load_rest(bytes + whole, key.len - whole, key.len);
+    uint64_t rest = whole < key.len ? load_rest(bytes + whole, key.len - whole, key.len) : 0;
     sip_word(v, rest | (uint64_t)key.len << 56);
     v[2] ^= 0xff;
     for (int i = 0; i < 3; i++)
