@@ -11,7 +11,7 @@
 enum {
     // Of a publish with what the hub carries along: enough for a body of some 350 bytes.
     BLOCK_BYTES = 1024,
-    BLOCKS_KEPT = 256,
+    BLOCKS_KEPT = 1024,
 };
 
 void cn_publish_pool_init(struct cn_pool *pool)

@@ -14,7 +14,7 @@ enum {
     HEADER_LARGE = 10,   // more
     PAYLOAD_SMALL = 125, // the largest of each
     PAYLOAD_MEDIUM = 0xFFFF,
-    POOLED_MAX = 256 // blocks of each size that are kept
+    POOLED_MAX = 1024 // blocks of each size that are kept
 };
 
 // Writes `value` big-endian into `bytes` bytes.
