@@ -47,13 +47,13 @@ struct cn_grant_rule {
 
 // A verified token's claims. One allocation; immutable; free with cn_grant_free.
 struct cn_grant {
-    struct cn_str user;  // sub: a valid name
-    struct cn_str name;  // name: how to show the user; absent when not given
-    struct cn_str jti;   // absent when not given
-    int64_t issued_s;    // iat, Unix time; 0 when not given
-    int64_t expires_s;   // exp, Unix time
-    bool direct;         // may send directed messages
-    bool admin;          // may use what only operators may
+    struct cn_str user; // sub: a valid name
+    struct cn_str name; // name: how to show the user; absent when not given
+    struct cn_str jti;  // absent when not given
+    int64_t issued_s;   // iat, Unix time; 0 when not given
+    int64_t expires_s;  // exp, Unix time
+    bool direct;        // may send directed messages
+    bool admin;         // may use what only operators may
     size_t rule_count;
     struct cn_grant_rule rules[];
 };
@@ -85,7 +85,7 @@ size_t cn_keys_count(const struct cn_keys *keys);
 // X(symbol, word): why a token is not believed; `word` labels the metric and the log.
 #define CN_TOKEN_FAULT_TABLE(X)                                                                    \
     X(NONE, "none")                                                                                \
-    X(MALFORMED, "malformed")     /* not a signed token, or too long, or a claim of a wrong type */ \
+    X(MALFORMED, "malformed") /* not a signed token, or too long, or a claim of a wrong type */    \
     X(UNKNOWN_KEY, "unknown_key") /* no key has this kid and algorithm: fresh keys may help */     \
     X(SIGNATURE, "signature")                                                                      \
     X(EXPIRED, "expired") /* or without exp */                                                     \

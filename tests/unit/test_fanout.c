@@ -158,14 +158,29 @@ static void test_a_burst_larger_than_the_ring_loses_nothing(void **state)
 
 // ---- Pacing ----
 
+// So many messages close together that the loop takes them for a stream: after the next one it
+// waits. The first of them comes after a pause.
+static void begin_stream(struct client *client, const char *room)
+{
+    rig.now_us += 1000000;
+    fake_sink_skip(&client->sink);
+    for (int i = 0; i < 4; i++) {
+        char content[16];
+        snprintf(content, sizeof(content), "s%d", i);
+        rig_say(&rig, client, room, content);
+        client_expect_series(client, "s", i, 1);
+    }
+}
+
 static void test_a_busy_loop_gathers(void **state)
 {
     (void)state;
     struct client *ann = rig_member(&rig, 0, "ann", NULL);
     ann->sink.clock_us = &rig.now_us;
     ann->sink.cost_us = 4000;
+    begin_stream(ann, "lobby");
     size_t writes = ann->sink.writes;
-    rig_say(&rig, ann, "lobby", "m0"); // at once, after a pause
+    rig_say(&rig, ann, "lobby", "m0"); // at once: until now there were too few of them
     client_expect_series(ann, "m", 0, 1);
     rig_say(&rig, ann, "lobby", "m1");
     assert_int_equal(rig.next_ms[0], 6); // it took 4 ms, so it waits for 6
@@ -186,6 +201,7 @@ static void test_gathering_has_its_bound(void **state)
     struct client *ann = rig_member(&rig, 0, "ann", NULL);
     ann->sink.clock_us = &rig.now_us;
     ann->sink.cost_us = 70000;
+    begin_stream(ann, "lobby");
     rig_say(&rig, ann, "lobby", "m0");
     rig_say(&rig, ann, "lobby", "m1");
     assert_int_equal(rig.next_ms[0], rig.config.flush_max_ms);
@@ -216,6 +232,7 @@ static void test_joining_while_frames_wait(void **state)
     struct client *ann = rig_member(&rig, 0, "ann", NULL);
     ann->sink.clock_us = &rig.now_us;
     ann->sink.cost_us = 9000;
+    begin_stream(ann, "lobby");
     rig_say(&rig, ann, "lobby", "m0");
     rig_say(&rig, ann, "lobby", "m1"); // waits
     struct client *bob = rig_member(&rig, 0, "bob", NULL);
@@ -292,7 +309,7 @@ static void test_a_crowds_next_flush_is_paced_too(void **state)
     for (int i = 1; i < CROWD; i++)
         (void)rig_client(&rig, 0, "crowd", "hall");
     hub_rig_settle(&rig);
-    rig.now_us += 1000000;
+    begin_stream(first, "hall");
     client_send(first, "{\"type\":\"message\",\"room\":\"hall\",\"content\":\"m0\"}");
     hub_rig_turn_main(&rig);
     hub_rig_turn_loop(&rig, 0);
