@@ -113,7 +113,9 @@ static void on_turn_timer(lws_sorted_usec_list_t *timer)
 
 static void on_pass_on_timer(lws_sorted_usec_list_t *timer)
 {
-    cn_loop_pass_on(lws_container_of(timer, struct cn_edge_loop, pass_on_timer)->hub_loop);
+    struct cn_edge_loop *loop = lws_container_of(timer, struct cn_edge_loop, pass_on_timer);
+    if (cn_loop_pass_on(loop->hub_loop))
+        cn_edge_loop_turn(loop);
 }
 
 // libwebsockets looks at its timers when it has served every socket that was ready.

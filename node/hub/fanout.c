@@ -21,6 +21,8 @@
 enum {
     SLICE_MEMBERS = 2000, // are served before the loop looks after its other sockets again
     WARM_S = 60,          // how long a silent feed's ring keeps its frames
+    HOLD_WORTH_US = 500,  // a flush that takes less is not worth holding back
+    HOLD_US = 1000,       // at most
 };
 
 // ---- Members that keep up ----
@@ -150,6 +152,29 @@ static int64_t plan_next(struct cn_loop *loop)
     return cn_list_is_empty(&loop->pending) ? -1 : wait_ms(loop, cn_clock_us());
 }
 
+static bool is_worth_holding(const struct cn_loop *loop, int64_t now_us)
+{
+    return loop->pace.max_us > 0 && !loop->pace.begun && loop->pace.took_us >= HOLD_WORTH_US &&
+           (!loop->held_us || now_us - loop->held_us < HOLD_US);
+}
+
+// A long flush takes along what is about to come anyway, rather than leave it to the next one: what
+// the sockets have received, and what main is to answer this loop's sessions in a moment. Whoever
+// sends many messages at once is read in parts.
+static bool hold_back(struct cn_loop *loop, int64_t now_us)
+{
+    bool holds = !loop->swept && is_worth_holding(loop, now_us);
+    if (holds && !loop->held_us)
+        loop->held_us = now_us;
+    if (holds)
+        loop->defer(loop->defer_arg);
+    holds = holds && !loop->swept; // swept at once, where nothing is deferred
+    loop->swept = false;
+    if (!holds)
+        loop->held_us = 0;
+    return holds;
+}
+
 int64_t cn_fanout_flush(struct cn_loop *loop)
 {
     if (cn_list_is_empty(&loop->pending))
@@ -158,6 +183,8 @@ int64_t cn_fanout_flush(struct cn_loop *loop)
     int64_t left_ms = wait_ms(loop, begin_us);
     if (left_ms > 0)
         return left_ms;
+    if (hold_back(loop, begin_us))
+        return HOLD_US / 1000;
     bool done = flush_slice(loop);
     cn_pace_spent(&loop->pace, begin_us, cn_clock_us(), done);
     return done ? plan_next(loop) : 0;

@@ -44,6 +44,7 @@ static void leave_all(struct cn_session *session)
 static void end(struct cn_session *session, enum cn_reason reason)
 {
     change_state(session, CN_SESSION_CLOSING);
+    session->loop->in_flight -= session->in_flight;
     CN_LOG(
         DEBUG, "session.closed", "a session ended", CN_F_INT("session", session->registration.id),
         CN_F_STR("user", session->registration.user), CN_F_STR("reason", cn_reason_name(reason)));
@@ -193,6 +194,18 @@ enum cn_err cn_session_new(struct cn_loop *loop, struct cn_sink *sink, const str
 }
 
 // ---- What the client sends ----
+
+void cn_session_asked(struct cn_session *session)
+{
+    session->in_flight++;
+    session->loop->in_flight++;
+}
+
+void cn_session_answered(struct cn_session *session)
+{
+    session->in_flight--;
+    session->loop->in_flight--;
+}
 
 void cn_session_receive(struct cn_session *session, struct cn_str text)
 {
