@@ -35,6 +35,7 @@ enum { CN_SINK_BYTES = 32768 };
 
 struct cn_sink {
     const struct cn_sink_ops *ops;
+    const void *ahead; // memory that a write looks at first, to be fetched before; or NULL
 };
 
 // What the handshake said. Borrowed for the call.

@@ -6,6 +6,10 @@
 
 #include "edge_private.h"
 
+// Where in the library's struct lws_partial_buffered() looks: a guess that is right for 4.1, only
+// used to have that memory fetched beforehand. Where it is wrong a write is some 2 % slower.
+enum { HELD_BACK_AT = 0x2d0 };
+
 // ---- The sink ----
 
 // What the socket takes at once; 0 when it takes nothing, or is broken: the library will see that.
@@ -98,6 +102,7 @@ void cn_ws_open(struct cn_conn *conn, struct lws *wsi)
     conn->greeting = NULL;
     conn->sink.ops = &sink_ops;
     conn->wsi = wsi;
+    conn->sink.ahead = (const char *)wsi + HELD_BACK_AT;
     conn->fd = lws_get_socket_fd(wsi);
     conn->loop = lws_context_user(lws_get_context(wsi));
     cn_list_init(&conn->closing);

@@ -50,14 +50,15 @@ static bool give(struct cn_feed *feed, struct cn_member *member, struct cn_str s
 static inline __attribute__((always_inline)) void look_ahead(struct cn_member *const *at,
                                                              uint32_t left)
 {
-    if (left <= 3)
+    if (left <= 4)
         return;
     // The first and the last field that the fan-out looks at: they may be in two cache lines.
-    __builtin_prefetch(&at[3]->session);
-    __builtin_prefetch(&at[3]->state);
-    __builtin_prefetch(&at[2]->session->loop);
-    __builtin_prefetch(&at[2]->session->choked);
-    __builtin_prefetch(at[1]->session->sink);
+    __builtin_prefetch(&at[4]->session);
+    __builtin_prefetch(&at[4]->state);
+    __builtin_prefetch(&at[3]->session->loop);
+    __builtin_prefetch(&at[3]->session->choked);
+    __builtin_prefetch(at[2]->session->sink);
+    __builtin_prefetch(at[1]->session->sink->ahead);
 }
 
 // Goes on with the pass under way, or begins one, for at most `limit` members; true when every
