@@ -34,14 +34,14 @@ static bool give(struct cn_feed *feed, struct cn_member *member, struct cn_str s
         return false;
     // One that joined in the midst of the span, or is behind already, is served on its own.
     bool keeps_up = member->next == feed->flushed;
+    if (keeps_up && cn_session_write_after_answers(member->session, span)) {
+        member->next = feed->pass_end;
+        return true;
+    }
     if (keeps_up)
         member->pos = feed->flushed_pos;
-    if (!keeps_up || !cn_session_write_after_answers(member->session, span)) {
-        cn_fanout_lag(member);
-        return false;
-    }
-    member->next = feed->pass_end;
-    return true;
+    cn_fanout_lag(member);
+    return false;
 }
 
 // Has the memory of the next members on its way while the kernel is busy with this one: with

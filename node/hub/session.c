@@ -362,7 +362,11 @@ bool cn_session_write_after_answers(struct cn_session *session, struct cn_str fr
     struct cn_buf *outbox = &session->outbox;
     if (session->choked)
         return false;
-    bool joins = outbox->len > 0 && outbox->len + frames.len <= CN_SINK_BYTES &&
+    if (outbox->len == 0) { // nearly always
+        cn_session_write(session, frames);
+        return true;
+    }
+    bool joins = outbox->len + frames.len <= CN_SINK_BYTES &&
                  cn_buf_append_str(outbox, frames) == CN_OK;
     bool has_room = cn_session_flush(session);
     if (!joins && has_room)
