@@ -366,8 +366,8 @@ bool cn_session_write_after_answers(struct cn_session *session, struct cn_str fr
         cn_session_write(session, frames);
         return true;
     }
-    bool joins = outbox->len + frames.len <= CN_SINK_BYTES &&
-                 cn_buf_append_str(outbox, frames) == CN_OK;
+    bool joins =
+        outbox->len + frames.len <= CN_SINK_BYTES && cn_buf_append_str(outbox, frames) == CN_OK;
     bool has_room = cn_session_flush(session);
     if (!joins && has_room)
         cn_session_write(session, frames);
