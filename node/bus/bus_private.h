@@ -25,8 +25,11 @@ struct cn_bus_ops {
     // implementation must find it by its link's owner again if its link breaks: it is asked to send
     // all that is pending by its own reconnect, through cn_bus_each_pending.
     void (*publish)(struct cn_bus *bus, struct cn_publish *publish);
-    // The channel gets its first local subscriber / has lost its last one. Never twice in a row.
-    void (*subscribe)(struct cn_bus *bus, const struct cn_channel_name *channel);
+    // The publish will be taken soon: has memory on its way that it will need. May be NULL.
+    void (*expect)(struct cn_bus *bus, struct cn_publish *publish);
+    // The channel gets its first local subscriber (CN_NOMEM: it does not) / has lost its last one.
+    // Never twice in a row.
+    enum cn_err (*subscribe)(struct cn_bus *bus, const struct cn_channel_name *channel);
     void (*unsubscribe)(struct cn_bus *bus, const struct cn_channel_name *channel);
     // Sends one read that stands in the pending list; answers with cn_bus_answered.
     void (*read)(struct cn_bus *bus, struct cn_read *read);

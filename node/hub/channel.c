@@ -8,7 +8,10 @@
 #include "chatnode/log.h"
 #include "hub_private.h"
 
-enum { MISSED_RETRY_MS = 50 };
+enum {
+    MISSED_RETRY_MS = 50,
+    LETTERS_KEPT = 1024, // by main
+};
 
 // A channel that at least one loop follows. Main thread.
 struct cn_channel {
@@ -30,8 +33,14 @@ struct feed_letter {
     enum feed_news news;
     struct cn_pos tail;
     struct cn_frame *frame; // ENTRY and RESET; a reference
+    struct cn_pool *pool;   // main's, where its memory goes in the end; NULL: made by a loop
     struct cn_channel_name name;
 };
+
+void cn_channel_pool_init(struct cn_pool *pool)
+{
+    cn_pool_init(pool, sizeof(struct feed_letter), LETTERS_KEPT);
+}
 
 static struct feed_letter *feed_letter_of(struct cn_mail *mail)
 {
@@ -42,7 +51,10 @@ static void free_feed_letter(struct cn_mail *mail)
 {
     struct feed_letter *letter = feed_letter_of(mail);
     cn_frame_release(letter->frame);
-    free(letter);
+    if (letter->pool)
+        cn_pool_return(letter->pool, letter, sizeof(*letter));
+    else
+        free(letter);
 }
 
 static void begin_members(struct cn_feed *feed)
@@ -84,15 +96,18 @@ static void read_feed_letter(struct cn_letter *mail, struct cn_loop *loop)
     free_feed_letter(&mail->mail);
 }
 
-static struct feed_letter *feed_letter_new(struct cn_str name, enum feed_news news,
-                                           struct cn_pos tail)
+// In memory of main's pool, or of its own without one; NULL without memory.
+static struct feed_letter *feed_letter_new(struct cn_pool *pool, struct cn_str name,
+                                           enum feed_news news, struct cn_pos tail)
 {
-    struct feed_letter *letter = malloc(sizeof(*letter));
+    size_t bytes = sizeof(struct feed_letter);
+    struct feed_letter *letter = pool ? cn_pool_take(pool, bytes) : malloc(bytes);
     if (!letter)
         return NULL;
     *letter = (struct feed_letter){.letter = {{NULL, free_feed_letter}, read_feed_letter},
                                    .news = news,
                                    .tail = tail,
+                                   .pool = pool,
                                    .name = cn_channel_name_of(name)};
     return letter;
 }
@@ -112,7 +127,8 @@ static void mark_missed(struct cn_hub *hub, struct cn_channel *channel, unsigned
 static void tell_always(struct cn_hub *hub, struct cn_channel *channel, unsigned index,
                         enum feed_news news, struct cn_frame *frame)
 {
-    struct feed_letter *letter = feed_letter_new(channel->by_name.key, news, channel->tail);
+    struct feed_letter *letter =
+        feed_letter_new(&hub->letters, channel->by_name.key, news, channel->tail);
     if (!letter) {
         mark_missed(hub, channel, index);
         return;
@@ -124,7 +140,8 @@ static void tell_always(struct cn_hub *hub, struct cn_channel *channel, unsigned
 static bool tell_entry(struct cn_hub *hub, struct cn_channel *channel, unsigned index,
                        enum feed_news news, struct cn_frame *frame)
 {
-    struct feed_letter *letter = feed_letter_new(channel->by_name.key, news, channel->tail);
+    struct feed_letter *letter =
+        feed_letter_new(&hub->letters, channel->by_name.key, news, channel->tail);
     if (!letter)
         return false;
     letter->frame = frame ? cn_frame_hold(frame) : NULL;
@@ -167,13 +184,6 @@ static void free_channel(struct cn_hub *hub, struct cn_channel *channel)
     cn_metrics_add(CN_M_CHANNELS, -1);
 }
 
-void cn_channels_free(struct cn_hub *hub)
-{
-    CN_HASH_EACH (node, &hub->channels)
-        free_channel(hub, CN_CONTAINER(node, struct cn_channel, by_name));
-    cn_hash_fini(&hub->channels);
-}
-
 // ---- Asks of the loops ----
 
 struct follow_ask {
@@ -181,30 +191,81 @@ struct follow_ask {
     struct cn_channel_name name;
     unsigned index;
     struct feed_letter *closed; // the answer to CN_FOLLOW_NO_LONGER, which must not fail; else NULL
+    struct cn_link postponed;   // in the hub's list while there is no memory to follow the channel
 };
 
-static void follow(struct cn_hub *hub, const struct follow_ask *ask)
+// As soon as there is one, the bus may tell of the channel.
+static struct cn_channel *begin_channel(struct cn_hub *hub, const struct follow_ask *ask)
+{
+    struct cn_channel *channel = add_channel(hub, &ask->name);
+    if (!channel)
+        return NULL;
+    channel->loops = UINT64_C(1) << ask->index;
+    if (!cn_bus_subscribe(hub->bus, &ask->name))
+        return channel;
+    free_channel(hub, channel);
+    return NULL;
+}
+
+static enum cn_err follow(struct cn_hub *hub, const struct follow_ask *ask)
 {
     struct cn_channel *channel = find_channel(hub, &ask->name);
-    bool is_new = !channel;
-    if (is_new)
-        channel = add_channel(hub, &ask->name);
-    if (!channel) {
-        // The loop's feed stays closed; its members' joins pass their deadline.
-        CN_LOG(ERROR, "channel.nomem", "out of memory for a channel");
-        return;
-    }
+    if (!channel)
+        return begin_channel(hub, ask) ? CN_OK : CN_NOMEM;
     channel->loops |= UINT64_C(1) << ask->index;
-    if (is_new)
-        cn_bus_subscribe(hub->bus, &ask->name);
-    else if (channel->open)
+    if (channel->open)
         tell_always(hub, channel, ask->index, NEWS_OPEN, NULL);
+    return CN_OK;
+}
+
+// Without memory: the feed stays closed until the next try.
+static void postpone(struct cn_hub *hub, struct follow_ask *ask)
+{
+    CN_LOG(ERROR, "channel.nomem", "out of memory for a channel; it is tried again");
+    cn_list_push_back(&hub->postponed, &ask->postponed);
+    cn_timer_start(hub->missed_timer, MISSED_RETRY_MS);
+}
+
+static void forget_postponed(struct cn_hub *hub, const struct follow_ask *ask)
+{
+    CN_LIST_EACH_SAFE (link, &hub->postponed) {
+        struct follow_ask *other = CN_CONTAINER(link, struct follow_ask, postponed);
+        if (other->index != ask->index ||
+            !cn_str_equal(cn_channel_name_str(&other->name), cn_channel_name_str(&ask->name)))
+            continue;
+        cn_list_remove(link);
+        free(other);
+    }
+}
+
+void cn_channels_free(struct cn_hub *hub)
+{
+    struct cn_link *link;
+    while ((link = cn_list_pop_front(&hub->postponed)))
+        free(CN_CONTAINER(link, struct follow_ask, postponed));
+    CN_HASH_EACH (node, &hub->channels)
+        free_channel(hub, CN_CONTAINER(node, struct cn_channel, by_name));
+    cn_hash_fini(&hub->channels);
+}
+
+// True when nothing is postponed any more.
+static bool retry_postponed(struct cn_hub *hub)
+{
+    CN_LIST_EACH_SAFE (link, &hub->postponed) {
+        struct follow_ask *ask = CN_CONTAINER(link, struct follow_ask, postponed);
+        if (follow(hub, ask))
+            return false;
+        cn_list_remove(link);
+        free(ask);
+    }
+    return true;
 }
 
 static void unfollow(struct cn_hub *hub, struct follow_ask *ask)
 {
     cn_loop_post_always(hub->loops[ask->index], &ask->closed->letter);
     ask->closed = NULL;
+    forget_postponed(hub, ask);
     struct cn_channel *channel = find_channel(hub, &ask->name);
     if (!channel)
         return;
@@ -229,10 +290,12 @@ static void free_follow_ask(struct cn_mail *mail)
 static void read_follow_ask(struct cn_ask *mail, struct cn_hub *hub)
 {
     struct follow_ask *ask = CN_CONTAINER(mail, struct follow_ask, ask);
-    if (ask->closed)
+    if (ask->closed) {
         unfollow(hub, ask);
-    else
-        follow(hub, ask);
+    } else if (follow(hub, ask)) {
+        postpone(hub, ask);
+        return;
+    }
     free(ask);
 }
 
@@ -244,10 +307,11 @@ enum cn_err cn_channel_ask(struct cn_loop *loop, const struct cn_channel_name *n
         return CN_NOMEM;
     *ask = (struct follow_ask){
         .ask = {{NULL, free_follow_ask}, read_follow_ask}, .name = *name, .index = loop->index};
+    cn_list_init(&ask->postponed);
     enum cn_err err = CN_OK;
     if (how == CN_FOLLOW_NO_LONGER) {
         ask->closed =
-            feed_letter_new(cn_channel_name_str(name), NEWS_CLOSED, (struct cn_pos){0, 0});
+            feed_letter_new(NULL, cn_channel_name_str(name), NEWS_CLOSED, (struct cn_pos){0, 0});
         err = ask->closed ? CN_OK : CN_NOMEM;
     }
     if (!err && how == CN_FOLLOW_IF_ROOM)
@@ -296,7 +360,7 @@ void cn_channel_on_entry(void *arg, const struct cn_channel_name *name, struct c
         return;
     cn_metrics_add(CN_M_ENTRIES, 1);
     channel->tail = pos;
-    struct cn_frame *frame = cn_frame_new(pos, text, (struct cn_str){NULL, 0});
+    struct cn_frame *frame = cn_frame_new_in(&hub->frames, pos, text);
     for (unsigned i = 0; i < hub->loop_count; i++) {
         uint64_t bit = UINT64_C(1) << i;
         if (!(channel->loops & bit) || (channel->missed_loops & bit))
@@ -316,7 +380,8 @@ void cn_channel_retry_missed(void *arg)
             if ((channel->missed_loops & (UINT64_C(1) << i)) && !tell_missed(hub, channel, i))
                 break;
     }
-    if (!cn_list_is_empty(&hub->missed))
+    bool done = retry_postponed(hub);
+    if (!done || !cn_list_is_empty(&hub->missed))
         cn_timer_start(hub->missed_timer, MISSED_RETRY_MS);
 }
 

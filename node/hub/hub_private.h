@@ -12,6 +12,7 @@
 #include "chatnode/codec.h"
 #include "chatnode/config.h"
 #include "chatnode/feed.h"
+#include "chatnode/frame.h"
 #include "chatnode/hash.h"
 #include "chatnode/heap.h"
 #include "chatnode/hub.h"
@@ -23,6 +24,7 @@
 #include "chatnode/registry.h"
 #include "chatnode/session.h"
 
+#include "api_private.h"
 #include "log_private.h"
 #include "revocation_private.h"
 #include "session_private.h"
@@ -55,13 +57,17 @@ struct cn_hub {
     atomic_uint api_waiting; // publishes of the HTTP API under way, at most CN_API_WAITING_MAX
     // Main thread.
     struct cn_bus *bus;
-    struct cn_hash channels; // of struct cn_channel
-    struct cn_link missed;   // channels whose entries found a full mailbox
-    struct cn_timer *missed_timer;
+    struct cn_hash channels;       // of struct cn_channel
+    struct cn_link missed;         // channels whose entries found a full mailbox
+    struct cn_link postponed;      // asks to follow a channel that found no memory
+    struct cn_timer *missed_timer; // for both
     struct cn_timer *report_timer;
     struct cn_bus_stats reported; // in the metrics already
     int64_t reported_pending;
-    struct cn_heap heap; // of sessions and channels
+    uint64_t reported_lost; // lines of the log
+    struct cn_heap heap;    // of sessions and channels
+    struct cn_pool letters; // of feed letters
+    struct cn_frame_pools frames;
 };
 
 // What a loop asks of main. `read` runs on the main thread and disposes of it.
@@ -76,9 +82,6 @@ CN_MUSTCHECK enum cn_err cn_hub_put(struct cn_loop *loop, struct cn_ask *ask);
 // The same for a session, which then has one more in flight; the session's loop.
 CN_MUSTCHECK enum cn_err cn_hub_ask(struct cn_session *session, struct cn_ask *ask);
 
-// Posts a letter to the session's loop; frees it when the session has ended. Main thread.
-void cn_hub_post(struct cn_hub *hub, uint64_t session, struct cn_letter *letter);
-
 // ---- channel.c: main's table of the channels that its loops have members in; main thread ----
 
 // Asks main to let the loop follow the channel, or not to; the loop's thread. CN_NOMEM.
@@ -90,13 +93,17 @@ enum cn_follow {
 CN_MUSTCHECK enum cn_err cn_channel_ask(struct cn_loop *loop, const struct cn_channel_name *name,
                                         enum cn_follow how);
 
+// Main's pool of letters about feeds.
+void cn_channel_pool_init(struct cn_pool *pool);
+
 // What the bus tells, passed on to the loops; the functions of struct cn_bus_events.
 void cn_channel_on_open(void *arg, const struct cn_channel_name *name, struct cn_pos tail);
 void cn_channel_on_entry(void *arg, const struct cn_channel_name *name, struct cn_pos pos,
                          struct cn_str text);
 void cn_channel_on_reset(void *arg, const struct cn_channel_name *name, struct cn_pos tail);
 
-// Tells loops that had no room what they missed; the hub's timer.
+// Tells loops that had no room what they missed, follows channels that found no memory; the hub's
+// timer.
 void cn_channel_retry_missed(void *arg);
 
 // Frees the table.
@@ -112,6 +119,12 @@ CN_MUSTCHECK enum cn_err cn_publish_send(struct cn_session *session,
                                          const struct cn_request *request, struct cn_str body,
                                          enum cn_publish_leg leg);
 
+// The loop's pool of publishes and their answers.
+void cn_publish_pool_init(struct cn_pool *pool);
+
+// An ask that will be read soon; when it is a publish, the bus prepares. Main thread.
+void cn_publish_expect(struct cn_mail *mail, struct cn_hub *hub);
+
 // What is published, and as whom. Borrowed for the call.
 struct cn_publish_order {
     const struct cn_channel_name *channel;
@@ -125,12 +138,6 @@ struct cn_publish_order {
 CN_MUSTCHECK enum cn_err cn_publish_send_for(struct cn_loop *loop,
                                              const struct cn_api_caller *caller,
                                              const struct cn_publish_order *order);
-
-// ---- api.c ----
-
-// Answers the caller: what has come of its publish, which had this id. The loop's thread.
-void cn_api_on_published(const struct cn_api_caller *caller, struct cn_str id,
-                         const struct cn_published *result);
 
 // ---- fanout.c: frames to members ----
 
