@@ -52,7 +52,9 @@
     X(INTERNAL, "internal", 1011, "the server failed")                                             \
     X(RESTART, "restart", 1012, "the node is going away, reconnect")                               \
     X(NO_PONG, "no_pong", 4000, "no answer to a ping, reconnect and resume")                       \
-    X(SLOW, "slow", 4001, "the client reads too slowly, reconnect and resume")
+    X(SLOW, "slow", 4001, "the client reads too slowly, reconnect and resume")                     \
+    X(REVOKED, "revoked", 4502, "the token was revoked")                                           \
+    X(KICKED, "kicked", 4504, "an operator ended the session")
 
 enum cn_problem {
 #define X(symbol, code, retry, message) CN_PROBLEM_##symbol,

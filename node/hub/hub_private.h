@@ -24,7 +24,9 @@
 #include "chatnode/registry.h"
 #include "chatnode/session.h"
 
+#include "api_private.h"
 #include "log_private.h"
+#include "revocation_private.h"
 #include "session_private.h"
 #include "supervisor_private.h"
 
@@ -44,7 +46,8 @@ struct cn_hub {
     uint64_t nonce; // of this run, in the ids that the node makes up
     enum cn_durability required;
     // Any thread.
-    struct cn_mailbox asks; // of struct cn_ask; main reads
+    struct cn_revocations *revocations; // with a lock of its own
+    struct cn_mailbox asks;             // of struct cn_ask; main reads
     atomic_bool draining;
     atomic_bool bus_up;
     atomic_int bus_cause;  // enum cn_bus_cause, while it is not up
@@ -135,12 +138,6 @@ struct cn_publish_order {
 CN_MUSTCHECK enum cn_err cn_publish_send_for(struct cn_loop *loop,
                                              const struct cn_api_caller *caller,
                                              const struct cn_publish_order *order);
-
-// ---- api.c ----
-
-// Answers the caller: what has come of its publish, which had this id. The loop's thread.
-void cn_api_on_published(const struct cn_api_caller *caller, struct cn_str id,
-                         const struct cn_published *result);
 
 // ---- fanout.c: frames to members ----
 

@@ -91,6 +91,7 @@ void cn_session_sweep_dead(struct cn_loop *loop)
     while ((link = cn_list_pop_front(&loop->dead))) {
         struct cn_session *session = CN_CONTAINER(link, struct cn_session, queued);
         cn_buf_fini(&session->outbox);
+        cn_grant_free(session->grant);
         free(session);
     }
 }
