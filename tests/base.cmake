@@ -1,5 +1,6 @@
 # Unit tests of floor 0.
-foreach(module check err log clock buf list hash heap ref thread mailbox reactor listener metrics)
+foreach(module check err log clock buf list hash heap ref thread mailbox reactor listener metrics
+        fetch)
     cn_unit_test(${module} cn_base)
 endforeach()
 
@@ -14,6 +15,7 @@ cn_wrap(hash calloc)
 cn_wrap(reactor calloc)
 cn_wrap(listener calloc)
 cn_wrap(metrics calloc aligned_alloc)
+cn_wrap(fetch calloc)
 
 # cn_thread_test(<module> <sources...>): the same test once more under ThreadSanitizer, with lock
 # checks, in every build that has no sanitizer of its own. libevent itself is not instrumented; what
