@@ -93,6 +93,8 @@ size_t cn_keys_count(const struct cn_keys *keys);
     X(AUDIENCE, "audience")                                                                        \
     X(ISSUER, "issuer")                                                                            \
     X(REVOKED, "revoked")                                                                          \
+    X(DENIED, "denied")           /* a backend that was asked said no */                           \
+    X(UNAVAILABLE, "unavailable") /* keys, or a backend, that were asked for did not answer */     \
     X(MEMORY, "memory")
 
 enum cn_token_fault {
