@@ -53,9 +53,9 @@ struct cn_request {
     struct cn_pos before;
     bool has_after; // history
     struct cn_pos after;
-    unsigned limit; // history: 1 to 200, 50 when not given
+    unsigned limit;      // history: 1 to 200, 50 when not given
     struct cn_str token; // auth
-    void *owned;    // the codec's
+    void *owned;         // the codec's
     void *owned_text;
 };
 

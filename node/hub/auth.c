@@ -95,9 +95,10 @@ void cn_auth_done(struct cn_hub *hub, uint64_t session, struct cn_verdict *verdi
 {
     struct verdict_letter *letter = malloc(sizeof(*letter));
     if (letter) {
-        *letter = (struct verdict_letter){.letter = {{NULL, free_verdict_letter}, read_verdict_letter},
-                                          .session = session,
-                                          .verdict = *verdict};
+        *letter =
+            (struct verdict_letter){.letter = {{NULL, free_verdict_letter}, read_verdict_letter},
+                                    .session = session,
+                                    .verdict = *verdict};
         cn_hub_post(hub, session, &letter->letter);
     } else {
         cn_grant_free(verdict->grant);

@@ -182,7 +182,6 @@ void cmd_leave(struct cn_session *session, const struct cn_request *request)
         return;
     }
     supersede(member);
-    cn_session_answer(
-        session, cn_codec_left(&session->loop->text, cn_channel_name_bare(&channel), request->id,
-                               (struct cn_str){NULL, 0}));
+    cn_session_answer(session, cn_codec_left(&session->loop->text, cn_channel_name_bare(&channel),
+                                             request->id, (struct cn_str){NULL, 0}));
 }

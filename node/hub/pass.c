@@ -139,8 +139,8 @@ int64_t cn_pass_next_ms(const struct cn_loop *loop, int64_t most)
     const struct cn_agenda_item *item = cn_agenda_first(&loop->expiring);
     int64_t next_ms = most;
     if (!cn_list_is_empty(&loop->newcomers))
-        next_ms = CN_CONTAINER(loop->newcomers.next, struct cn_session, queued)->due_ms -
-                  cn_clock_ms();
+        next_ms =
+            CN_CONTAINER(loop->newcomers.next, struct cn_session, queued)->due_ms - cn_clock_ms();
     if (item && item->due_ms - cn_clock_wall_ms() < next_ms)
         next_ms = item->due_ms - cn_clock_wall_ms();
     return next_ms < most ? next_ms : most;
@@ -289,8 +289,8 @@ void cn_pass_temper(const struct cn_session *session, struct cn_str room,
 {
     static const struct cn_access history = {CN_ACCESS_ROOM, CN_RIGHT_HISTORY};
     enum cn_problem problem;
-    if (!order->has_since || cn_auth_allows(session->loop->hub->auth, session->grant, &history,
-                                            room, &problem))
+    if (!order->has_since ||
+        cn_auth_allows(session->loop->hub->auth, session->grant, &history, room, &problem))
         return;
     order->has_since = false;
     order->has_gap = true;

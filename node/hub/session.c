@@ -44,9 +44,9 @@ static void leave_all(struct cn_session *session)
 static void end(struct cn_session *session, enum cn_reason reason)
 {
     change_state(session, CN_SESSION_CLOSING);
-    CN_LOG(
-        DEBUG, "session.closed", "a session ended", CN_F_INT("session", session->registration.id),
-        CN_F_VIEW("user", cn_session_user(session)), CN_F_STR("reason", cn_reason_name(reason)));
+    CN_LOG(DEBUG, "session.closed", "a session ended",
+           CN_F_INT("session", session->registration.id),
+           CN_F_VIEW("user", cn_session_user(session)), CN_F_STR("reason", cn_reason_name(reason)));
     cn_registry_remove(session->loop->hub->registry, &session->registration);
     leave_all(session);
     cn_pass_free(session->pass);

@@ -38,20 +38,20 @@ struct cn_loop {
     struct cn_mailbox letters; // of struct cn_letter; main writes, the loop reads
     atomic_int_fast64_t alive_ms;
     // The loop's thread.
-    bool has_asked;          // something of main, which was not woken for it yet
-    struct cn_hash feeds;    // of struct cn_feed
-    struct cn_link pending;  // feeds with frames to flush
-    struct cn_link next;     // feeds that got frames during the flush under way, after their pass
-    struct cn_link warm;     // feeds whose ring keeps frames, the longest silent first
-    struct cn_link dirty;    // sessions with answers to write
-    struct cn_link newcomers; // sessions by the time by which they must have shown a token
+    bool has_asked;            // something of main, which was not woken for it yet
+    struct cn_hash feeds;      // of struct cn_feed
+    struct cn_link pending;    // feeds with frames to flush
+    struct cn_link next;       // feeds that got frames during the flush under way, after their pass
+    struct cn_link warm;       // feeds whose ring keeps frames, the longest silent first
+    struct cn_link dirty;      // sessions with answers to write
+    struct cn_link newcomers;  // sessions by the time by which they must have shown a token
     struct cn_agenda expiring; // of struct cn_pass, by when the client is warned, or closed
-    struct cn_link idle;     // sessions by the time of their next ping
-    struct cn_link awaiting; // sessions by the time by which their pong is due
-    struct cn_link joining;  // recoveries by the time by which their feed must be live
-    struct cn_link retrying; // recoveries whose read failed
-    struct cn_link stalled;  // sessions with a full socket by the time by which it must have room
-    struct cn_link kept;     // pages on shelves, the longest unused first
+    struct cn_link idle;       // sessions by the time of their next ping
+    struct cn_link awaiting;   // sessions by the time by which their pong is due
+    struct cn_link joining;    // recoveries by the time by which their feed must be live
+    struct cn_link retrying;   // recoveries whose read failed
+    struct cn_link stalled;    // sessions with a full socket by the time by which it must have room
+    struct cn_link kept;       // pages on shelves, the longest unused first
     size_t kept_pages;
     size_t kept_bytes;
     struct cn_link dead;   // sessions to free at the end of the turn

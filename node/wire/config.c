@@ -20,8 +20,8 @@ enum {
     CN_CONFIG_TABLE(COUNT, COUNT, COUNT)
 #undef COUNT
         ,
-    NAME_MAX_BYTES = 128,    // of a variable's or key's name; longer ones are unknown
-    LINE_MAX_BYTES = 4096,   // of the file
+    NAME_MAX_BYTES = 128,     // of a variable's or key's name; longer ones are unknown
+    LINE_MAX_BYTES = 4096,    // of the file
     SECRET_MAX_BYTES = 65536, // of a secret's file: keys may be many
     FILE_MAX_BYTES = 1024 * 1024,
     SHOWN_MAX_BYTES = 60 // of a bad value in a report

@@ -125,8 +125,9 @@ static bool is_auth(struct cn_str text)
 
 static bool is_http_url(struct cn_str text)
 {
-    return text.len == 0 || begins_with(text, "https://") || begins_with(text, "http://127.0.0.1") ||
-           begins_with(text, "http://[::1]") || begins_with(text, "http://localhost");
+    return text.len == 0 || begins_with(text, "https://") ||
+           begins_with(text, "http://127.0.0.1") || begins_with(text, "http://[::1]") ||
+           begins_with(text, "http://localhost");
 }
 
 static bool is_level(struct cn_str text)

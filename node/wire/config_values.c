@@ -44,8 +44,8 @@ static const char *conflict_of_keys(const struct cn_config *config)
     const char *why = NULL;
     if (!config->auth_keys[0] && !config->auth_secret[0])
         return NULL;
-    enum cn_err err = cn_keys_parse(cn_str_of(config->auth_keys), cn_str_of(config->auth_secret),
-                                    &keys, &why);
+    enum cn_err err =
+        cn_keys_parse(cn_str_of(config->auth_keys), cn_str_of(config->auth_secret), &keys, &why);
     cn_keys_free(keys);
     return err ? why : NULL;
 }
