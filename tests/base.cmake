@@ -1,5 +1,5 @@
 # Unit tests of floor 0.
-foreach(module check err log clock buf list hash heap ref thread mailbox reactor listener metrics
+foreach(module agenda check err log clock buf list hash heap ref thread mailbox reactor listener metrics
         fetch)
     cn_unit_test(${module} cn_base)
 endforeach()
@@ -10,6 +10,7 @@ function(cn_wrap module)
         target_link_options(test_${module} PRIVATE -Wl,--wrap=${name})
     endforeach()
 endfunction()
+cn_wrap(agenda realloc)
 cn_wrap(buf realloc)
 cn_wrap(hash calloc)
 cn_wrap(reactor calloc)

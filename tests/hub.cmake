@@ -2,10 +2,13 @@
 foreach(module ring pace registry feed)
     cn_unit_test(${module} cn_hub cn_wire cn_base)
 endforeach()
-foreach(module session loop hub admin api fanout recovery shelf exact publish channel history)
+foreach(module auth session loop hub admin api fanout recovery shelf exact publish channel history)
     cn_unit_test(${module} cn_test_hub)
 endforeach()
 cn_wrap(recovery cn_channel_on_entry)
+# Tokens that say in plain words what they grant, and an authority that answers when the test wants.
+target_sources(test_auth PRIVATE support/fake_token.c)
+cn_wrap(auth cn_token_verify cn_auth_begin)
 # Reads of the log under the test's hand.
 foreach(module shelf exact)
     target_sources(test_${module} PRIVATE support/hall.c)

@@ -5,6 +5,7 @@
 
 #include "chatnode/metrics.h"
 #include "chatnode/protocol.h"
+#include "chatnode/token.h"
 
 // X(symbol, type, name, labels, help); rows of one family stand together.
 #define CN_METRIC_TABLE(X)                                                                         \
@@ -102,13 +103,22 @@ enum cn_metric_row {
 #define X(symbol, ...) CN_M_CLOSED_##symbol,
         CN_REASON_TABLE(X)
 #undef X
-            CN_METRIC_ROWS
+#define X(symbol, ...) CN_M_AUTH_##symbol,
+            CN_TOKEN_FAULT_TABLE(X)
+#undef X
+                CN_METRIC_ROWS
 };
 
 // The row that counts sessions ended for `reason`.
 static inline unsigned cn_metric_closed(enum cn_reason reason)
 {
     return (unsigned)CN_M_CLOSED_PEER + (unsigned)reason;
+}
+
+// The row that counts tokens with this fault.
+static inline unsigned cn_metric_auth(enum cn_token_fault fault)
+{
+    return (unsigned)CN_M_AUTH_NONE + (unsigned)fault;
 }
 
 // The table for cn_metrics_start; CN_METRIC_ROWS rows.

@@ -103,6 +103,8 @@ CN_MUSTCHECK enum cn_err cn_keys_join(const struct cn_keys *a, const struct cn_k
     X(AUDIENCE, "audience")                                                                        \
     X(ISSUER, "issuer")                                                                            \
     X(REVOKED, "revoked")                                                                          \
+    X(DENIED, "denied")           /* a backend that was asked said no */                           \
+    X(UNAVAILABLE, "unavailable") /* keys, or a backend, that were asked for did not answer */     \
     X(MEMORY, "memory")
 
 enum cn_token_fault {

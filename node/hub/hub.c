@@ -106,6 +106,8 @@ enum cn_err cn_hub_new(const struct cn_hub_parts *parts, struct cn_hub **out, co
     hub->registry = cn_registry_new();
     enum cn_err err = hub->registry ? make_loops(hub) : CN_NOMEM;
     if (!err)
+        err = cn_auth_new(hub->config, hub, &hub->auth, why);
+    if (!err)
         err = cn_timer_new(hub->reactor, cn_channel_retry_missed, hub, &hub->missed_timer);
     if (!err)
         err = make_bus(hub, why);
@@ -143,6 +145,7 @@ void cn_hub_free(struct cn_hub *hub)
     for (unsigned i = 0; hub->loops && i < hub->loop_count; i++)
         cn_loop_free(hub->loops[i]);
     free(hub->loops);
+    cn_auth_free(hub->auth);
     cn_registry_free(hub->registry);
     free(hub);
 }

@@ -24,6 +24,7 @@
 #include "chatnode/session.h"
 
 #include "log_private.h"
+#include "pass_private.h"
 #include "session_private.h"
 #include "supervisor_private.h"
 
@@ -42,6 +43,7 @@ struct cn_hub {
     int64_t started_ms;
     uint64_t nonce; // of this run, in the ids that the node makes up
     enum cn_durability required;
+    struct cn_auth *auth; // NULL: open mode
     // Any thread.
     struct cn_mailbox asks; // of struct cn_ask; main reads
     atomic_bool draining;
@@ -163,6 +165,7 @@ struct cn_recovery_order {
     struct cn_pos since;
     bool newest;      // without `since`: the newest entries first
     bool patient;     // waits for the bus as long as it takes; else an error after the deadline
+    bool has_gap;     // without `since`: it asked for one that it may not have, and is told
     struct cn_str id; // of the join; absent: none
 };
 
@@ -227,6 +230,7 @@ void cmd_direct(struct cn_session *session, const struct cn_request *request);
 void cmd_join(struct cn_session *session, const struct cn_request *request);
 void cmd_leave(struct cn_session *session, const struct cn_request *request);
 void cmd_history(struct cn_session *session, const struct cn_request *request);
+void cmd_auth(struct cn_session *session, const struct cn_request *request);
 void cmd_ping(struct cn_session *session, const struct cn_request *request);
 
 // The room that a request names, or the default room. CN_INVALID never happens for a decoded one.

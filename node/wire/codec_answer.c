@@ -147,6 +147,12 @@ static void put_place(struct writer *w, struct cn_str room)
         PUT(w, ",\"inbox\":true");
 }
 
+static void put_expiry(struct writer *w, int64_t expires_s, int64_t expires_in_ms)
+{
+    put_number(w, ",\"exp\":", expires_s);
+    put_number(w, ",\"expires_in_ms\":", expires_in_ms);
+}
+
 // ---- Entries ----
 
 enum cn_err cn_codec_message_body(struct cn_buf *out, struct cn_str room, struct cn_str from,
@@ -193,6 +199,10 @@ enum cn_err cn_codec_welcome(struct cn_buf *out, const struct cn_welcome *welcom
     put_number(&w, ",\"max_in_flight\":", welcome->max_in_flight);
     put_number(&w, ",\"dedupe_ms\":", welcome->dedupe_ms);
     put_text(&w, "},\"durability\":", welcome->durability);
+    if (welcome->name.ptr)
+        put_text(&w, ",\"name\":", welcome->name);
+    if (welcome->has_token)
+        put_expiry(&w, welcome->expires_s, welcome->expires_in_ms);
     PUT(&w, "}");
     return finish(&w);
 }
@@ -210,11 +220,14 @@ enum cn_err cn_codec_joined(struct cn_buf *out, struct cn_str room, struct cn_po
     return finish(&w);
 }
 
-enum cn_err cn_codec_left(struct cn_buf *out, struct cn_str room, struct cn_str id)
+enum cn_err cn_codec_left(struct cn_buf *out, struct cn_str room, struct cn_str id,
+                          struct cn_str reason)
 {
     struct writer w = begin(out);
     PUT(&w, "{\"type\":\"left\"");
     put_text(&w, ",\"room\":", room);
+    if (reason.ptr)
+        put_text(&w, ",\"reason\":", reason);
     put_id(&w, id);
     PUT(&w, "}");
     return finish(&w);
@@ -233,14 +246,42 @@ enum cn_err cn_codec_ack(struct cn_buf *out, struct cn_str id, struct cn_pos pos
     return finish(&w);
 }
 
-enum cn_err cn_codec_error(struct cn_buf *out, enum cn_problem problem, struct cn_str id)
+enum cn_err cn_codec_refusal(struct cn_buf *out, enum cn_problem problem, struct cn_str id,
+                             struct cn_str reason)
 {
     struct writer w = begin(out);
     PUT(&w, "{\"type\":\"error\"");
     put_id(&w, id);
     put_text(&w, ",\"code\":", cn_str_of(cn_problem_code(problem)));
     put_text(&w, ",\"message\":", cn_str_of(cn_problem_message(problem)));
+    if (reason.ptr)
+        put_text(&w, ",\"reason\":", reason);
     put_bool(&w, ",\"retry\":", cn_problem_retry(problem));
+    PUT(&w, "}");
+    return finish(&w);
+}
+
+enum cn_err cn_codec_error(struct cn_buf *out, enum cn_problem problem, struct cn_str id)
+{
+    return cn_codec_refusal(out, problem, id, (struct cn_str){NULL, 0});
+}
+
+enum cn_err cn_codec_authenticated(struct cn_buf *out, int64_t expires_s, int64_t expires_in_ms,
+                                   struct cn_str id)
+{
+    struct writer w = begin(out);
+    PUT(&w, "{\"type\":\"authenticated\"");
+    put_expiry(&w, expires_s, expires_in_ms);
+    put_id(&w, id);
+    PUT(&w, "}");
+    return finish(&w);
+}
+
+enum cn_err cn_codec_expiring(struct cn_buf *out, int64_t in_ms)
+{
+    struct writer w = begin(out);
+    PUT(&w, "{\"type\":\"expiring\"");
+    put_number(&w, ",\"in_ms\":", in_ms);
     PUT(&w, "}");
     return finish(&w);
 }

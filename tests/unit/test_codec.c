@@ -510,8 +510,29 @@ static const struct cn_str absent = {NULL, 0};
 
 static enum cn_err write_welcome(struct cn_buf *out)
 {
-    return cn_codec_welcome(out, &(struct cn_welcome){S("ann"), S("s1"), S("n\"1\\"), S("0.1"),
-                                                      25000, 65536, 128, 64, 300000, S("disk")});
+    return cn_codec_welcome(out, &(struct cn_welcome){.user = S("ann"),
+                                                      .session = S("s1"),
+                                                      .node = S("n\"1\\"),
+                                                      .version = S("0.1"),
+                                                      .ping_ms = 25000,
+                                                      .max_message_bytes = 65536,
+                                                      .max_rooms = 128,
+                                                      .max_in_flight = 64,
+                                                      .dedupe_ms = 300000,
+                                                      .durability = S("disk")});
+}
+
+static enum cn_err write_welcome_with_token(struct cn_buf *out)
+{
+    return cn_codec_welcome(out, &(struct cn_welcome){.user = S("ann"),
+                                                      .session = S("s1"),
+                                                      .node = S("n"),
+                                                      .version = S("0.1"),
+                                                      .durability = S("disk"),
+                                                      .has_token = true,
+                                                      .name = S("\"A\""),
+                                                      .expires_s = 1700000000,
+                                                      .expires_in_ms = -1});
 }
 
 #define WRITER(name, call)                                                                         \
@@ -521,7 +542,11 @@ static enum cn_err write_welcome(struct cn_buf *out)
     }
 WRITER(write_joined, cn_codec_joined(out, S("lobby"), some_pos, true, S("i")))
 WRITER(write_joined_inbox, cn_codec_joined(out, absent, (struct cn_pos){0, 0}, false, absent))
-WRITER(write_left, cn_codec_left(out, S("lobby"), S("i")))
+WRITER(write_left, cn_codec_left(out, S("lobby"), S("i"), (struct cn_str){NULL, 0}))
+WRITER(write_left_for, cn_codec_left(out, S("lobby"), absent, S("denied")))
+WRITER(write_refusal, cn_codec_refusal(out, CN_PROBLEM_UNAUTHENTICATED, S("i"), S("expired")))
+WRITER(write_authenticated, cn_codec_authenticated(out, 1700000000, 60000, S("i")))
+WRITER(write_expiring, cn_codec_expiring(out, 30000))
 WRITER(write_ack, cn_codec_ack(out, S("i"), some_pos, 1700000000001, false))
 WRITER(write_error, cn_codec_error(out, CN_PROBLEM_NOT_JOINED, S("i")))
 WRITER(write_error_without_id, cn_codec_error(out, CN_PROBLEM_OVERLOADED, absent))
@@ -574,6 +599,19 @@ static const struct written_case written_cases[] = {
                    "\"id\":\"i\"}"},
     {write_joined_inbox,
      "{\"type\":\"joined\",\"inbox\":true,\"pos\":\"0-0\",\"recovered\":false}"},
+    {write_welcome_with_token, "{\"type\":\"welcome\",\"user\":\"ann\",\"session\":\"s1\","
+                               "\"node\":\"n\",\"version\":\"0.1\",\"ping_ms\":0,"
+                               "\"limits\":{\"max_message_bytes\":0,\"max_rooms\":0,"
+                               "\"max_in_flight\":0,\"dedupe_ms\":0},\"durability\":\"disk\","
+                               "\"name\":\"\\\"A\\\"\",\"exp\":1700000000,"
+                               "\"expires_in_ms\":-1}"},
+    {write_left_for, "{\"type\":\"left\",\"room\":\"lobby\",\"reason\":\"denied\"}"},
+    {write_refusal, "{\"type\":\"error\",\"id\":\"i\",\"code\":\"unauthenticated\","
+                    "\"message\":\"show a valid token first\",\"reason\":\"expired\","
+                    "\"retry\":false}"},
+    {write_authenticated, "{\"type\":\"authenticated\",\"exp\":1700000000,"
+                          "\"expires_in_ms\":60000,\"id\":\"i\"}"},
+    {write_expiring, "{\"type\":\"expiring\",\"in_ms\":30000}"},
     {write_left, "{\"type\":\"left\",\"room\":\"lobby\",\"id\":\"i\"}"},
     {write_ack, "{\"type\":\"ack\",\"id\":\"i\"," POS ",\"ts\":1700000000001,\"dup\":false}"},
     {write_error, "{\"type\":\"error\",\"id\":\"i\",\"code\":\"not_joined\","
