@@ -54,6 +54,10 @@
     X(JOINS_EXACT, COUNTER, "chatnode_resumes_total", "result=\"exact\"",                          \
       "Joins that named a position.")                                                              \
     X(JOINS_RESET, COUNTER, "chatnode_resumes_total", "result=\"reset\"", "")                      \
+    X(AUTH_KEYS, GAUGE, "chatnode_auth_keys", "", "Keys that tokens are verified with.")           \
+    X(JWKS_OK, COUNTER, "chatnode_jwks_fetches_total", "result=\"ok\"",                            \
+      "Fetches of the JWK set at auth-jwks-url.")                                                  \
+    X(JWKS_FAILED, COUNTER, "chatnode_jwks_fetches_total", "result=\"failed\"", "")                \
     X(BUS_UP, GAUGE, "chatnode_bus_up", "", "1 while the bus can publish and hear.")               \
     X(BUS_DOWN_STARTING, COUNTER, "chatnode_bus_downs_total", "cause=\"starting\"",                \
       "Times that the bus went down.")                                                             \

@@ -86,7 +86,8 @@ CN_MUSTCHECK enum cn_err cn_keys_parse(struct cn_str text, struct cn_str secret,
 void cn_keys_free(struct cn_keys *keys); // takes NULL
 size_t cn_keys_count(const struct cn_keys *keys);
 
-// The keys of both, those of `a` first, in a set of its own. CN_FULL: more than CN_KEYS_MAX.
+// The keys of both, those of `a` first, in a set of its own; `b` may be NULL. CN_FULL: more than
+// CN_KEYS_MAX.
 CN_MUSTCHECK enum cn_err cn_keys_join(const struct cn_keys *a, const struct cn_keys *b,
                                       struct cn_keys **out);
 
