@@ -27,6 +27,15 @@ struct cn_auth;
 CN_MUSTCHECK enum cn_err cn_auth_new(const struct cn_config *config, struct cn_hub *hub,
                                      struct cn_auth **out, const char **why);
 
+// Begins to fetch keys, if that was asked for. Main thread, once; takes NULL.
+void cn_auth_start(struct cn_auth *auth);
+
+// Takes auth-keys and auth-secret of a fresh configuration, which is only borrowed. CN_INVALID:
+// *why says what is wrong (static text); CN_NOMEM: nothing is changed then. Main thread; takes
+// NULL.
+CN_MUSTCHECK enum cn_err cn_auth_reload(struct cn_auth *auth, const struct cn_config *fresh,
+                                        const char **why);
+
 // Frees it; the loops' threads have ended. Takes NULL. Main thread.
 void cn_auth_free(struct cn_auth *auth);
 

@@ -29,12 +29,16 @@
            "come back, clients that resume come first; 0: no limit")                               \
     TEXT(auth, "auth", "open", 0, "Tokens", "WORD",                                                \
          "open: clients say who they are; token: each client must show a signed token")            \
-    TEXT(auth_secret, "auth-secret", "", CN_SETTING_SECRET, "Tokens", "SECRET",                    \
-         "key of tokens signed with HS256, 32 bytes at the least")                                 \
-    TEXT(auth_keys, "auth-keys", "", CN_SETTING_SECRET, "Tokens", "KEYS",                          \
+    TEXT(auth_secret, "auth-secret", "", CN_SETTING_SECRET | CN_SETTING_RELOAD, "Tokens",          \
+         "SECRET", "key of tokens signed with HS256, 32 bytes at the least")                       \
+    TEXT(auth_keys, "auth-keys", "", CN_SETTING_SECRET | CN_SETTING_RELOAD, "Tokens", "KEYS",      \
          "keys of tokens: a JWK set, or public keys in PEM")                                       \
     TEXT(auth_jwks_url, "auth-jwks-url", "", 0, "Tokens", "URL",                                   \
          "where a JWK set is fetched from: https, or http on this machine")                        \
+    NUMBER(auth_jwks_refresh_s, "auth-jwks-refresh", 600, 1, 86400, 0, "Tokens", "SECONDS",        \
+           "how often that set is fetched again")                                                  \
+    TEXT(auth_ca_file, "auth-ca-file", "", 0, "Tokens", "FILE",                                    \
+         "certificates in PEM to trust there instead of the system's; also for auth-url")          \
     TEXT(auth_issuer, "auth-issuer", "", 0, "Tokens", "TEXT",                                      \
          "what a token's `iss` must be; empty: it is not looked at")                               \
     TEXT(auth_audience, "auth-audience", "", 0, "Tokens", "TEXT",                                  \

@@ -6,20 +6,29 @@
 #include <stdlib.h>
 
 #include "chatnode/clock.h"
+#include "auth_private.h"
 #include "hub_private.h"
 
 // ---- The authority ----
 
-// Constant after cn_auth_new; any thread.
-struct cn_auth {
-    const struct cn_config *config;
-    struct cn_keys *keys;
-};
+static enum cn_err make_keyring(struct cn_auth *auth, const char **why)
+{
+    const struct cn_config *config = auth->config;
+    return cn_keyring_new(
+        &(struct cn_keyring_options){
+            .reactor = auth->hub->reactor,
+            .url = config->auth_jwks_url,
+            .ca_file = config->auth_ca_file,
+            .refresh_ms = config->auth_jwks_refresh_s * 1000,
+            .on_fetched = cn_late_decide,
+            .arg = auth,
+        },
+        cn_str_of(config->auth_keys), cn_str_of(config->auth_secret), &auth->keyring, why);
+}
 
 enum cn_err cn_auth_new(const struct cn_config *config, struct cn_hub *hub, struct cn_auth **out,
                         const char **why)
 {
-    (void)hub;
     *out = NULL;
     if (strcmp(config->auth, "token") != 0)
         return CN_OK;
@@ -27,8 +36,9 @@ enum cn_err cn_auth_new(const struct cn_config *config, struct cn_hub *hub, stru
     if (!auth)
         return CN_NOMEM;
     auth->config = config;
-    enum cn_err err = cn_keys_parse(cn_str_of(config->auth_keys), cn_str_of(config->auth_secret),
-                                    &auth->keys, why);
+    auth->hub = hub;
+    cn_list_init(&auth->late);
+    enum cn_err err = make_keyring(auth, why);
     if (err) {
         cn_auth_free(auth);
         return err;
@@ -37,11 +47,26 @@ enum cn_err cn_auth_new(const struct cn_config *config, struct cn_hub *hub, stru
     return CN_OK;
 }
 
+void cn_auth_start(struct cn_auth *auth)
+{
+    if (auth)
+        cn_keyring_start(auth->keyring);
+}
+
+enum cn_err cn_auth_reload(struct cn_auth *auth, const struct cn_config *fresh, const char **why)
+{
+    if (!auth)
+        return CN_OK;
+    return cn_keyring_replace(auth->keyring, cn_str_of(fresh->auth_keys),
+                              cn_str_of(fresh->auth_secret), why);
+}
+
 void cn_auth_free(struct cn_auth *auth)
 {
     if (!auth)
         return;
-    cn_keys_free(auth->keys);
+    cn_late_fini(auth);
+    cn_keyring_free(auth->keyring);
     free(auth);
 }
 
@@ -50,18 +75,25 @@ int64_t cn_auth_leeway_ms(const struct cn_auth *auth)
     return auth->config->auth_leeway_s * 1000;
 }
 
-bool cn_auth_begin(struct cn_auth *auth, const struct cn_auth_question *question,
-                   struct cn_verdict *verdict)
+struct cn_token_rules cn_auth_rules(const struct cn_auth *auth)
 {
-    const struct cn_token_rules rules = {
+    return (struct cn_token_rules){
         .audience = cn_str_of(auth->config->auth_audience),
         .issuer = cn_str_of(auth->config->auth_issuer),
         .leeway_s = auth->config->auth_leeway_s,
         .now_s = cn_clock_wall_ms() / 1000,
     };
+}
+
+bool cn_auth_begin(struct cn_auth *auth, const struct cn_auth_question *question,
+                   struct cn_verdict *verdict)
+{
+    const struct cn_token_rules rules = cn_auth_rules(auth);
     verdict->grant = NULL;
-    verdict->fault = cn_token_verify(auth->keys, question->token, &rules, &verdict->grant);
-    return true;
+    verdict->fault = cn_keyring_verify(auth->keyring, question->token, &rules, &verdict->grant);
+    bool may_come =
+        verdict->fault == CN_TOKEN_UNKNOWN_KEY || verdict->fault == CN_TOKEN_UNAVAILABLE;
+    return !may_come || !cn_keyring_may_refresh(auth->keyring) || !cn_late_ask(question);
 }
 
 // ---- A late answer, from main to the loop ----

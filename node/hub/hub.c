@@ -123,7 +123,14 @@ enum cn_err cn_hub_new(const struct cn_hub_parts *parts, struct cn_hub **out, co
 enum cn_err cn_hub_start(struct cn_hub *hub)
 {
     enum cn_err err = cn_supervisor_start(hub);
+    if (!err)
+        cn_auth_start(hub->auth);
     return err ? err : cn_bus_start(hub->bus);
+}
+
+enum cn_err cn_hub_reload(struct cn_hub *hub, const struct cn_config *fresh, const char **why)
+{
+    return cn_auth_reload(hub->auth, fresh, why);
 }
 
 void cn_hub_free(struct cn_hub *hub)
