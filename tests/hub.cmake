@@ -26,6 +26,6 @@ cn_unit_test(keyring cn_hub cn_wire cn_base)
 target_sources(test_keyring PRIVATE support/mint.c)
 target_include_directories(test_keyring PRIVATE ${PROJECT_SOURCE_DIR}/node/wire)
 target_link_libraries(test_keyring PRIVATE cn::crypto)
-cn_wrap(keyring malloc calloc realloc cn_fetcher_new cn_fetcher_free cn_fetch_start cn_timer_new
+cn_wrap(keyring malloc calloc realloc cn_fetcher_new cn_fetcher_allows cn_fetcher_free cn_fetch_start cn_timer_new
     cn_timer_free cn_timer_start)
 cn_thread_test(registry ../hub/registry.c hash.c thread.c check.c buf.c)

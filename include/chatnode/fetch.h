@@ -24,7 +24,8 @@ struct cn_fetcher_options {
         *ca_file; // certificates in PEM to trust instead of the system's; NULL or empty: those
 };
 
-// A new fetcher in *out; the options' texts are copied. CN_NOMEM, CN_SYSTEM.
+// A new fetcher in *out; the options' texts are copied. CN_NOMEM; CN_UNAVAILABLE: libcurl
+// is not installed.
 CN_MUSTCHECK enum cn_err cn_fetcher_new(const struct cn_fetcher_options *options,
                                         struct cn_fetcher **out);
 
@@ -61,7 +62,7 @@ CN_MUSTCHECK enum cn_err cn_fetch_start(struct cn_fetcher *fetcher,
 void cn_fetch_cancel(struct cn_fetch *fetch);
 
 // True for https, and for http to this machine (localhost, 127.0.0.0/8, ::1); without a user or a
-// password in it. Any thread.
-bool cn_fetch_url_is_allowed(const char *url);
+// password in it.
+bool cn_fetcher_allows(struct cn_fetcher *fetcher, const char *url);
 
 #endif

@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: MIT
-// The HTTP client: the only file that knows libcurl. Its multi interface asks for descriptors to be
-// watched and for one timer; the reactor does both.
+// The HTTP client. libcurl's multi interface asks for descriptors to be watched and for one timer;
+// the reactor does both.
 #include "chatnode/fetch.h"
 
 #include <arpa/inet.h>
-#include <curl/curl.h>
 #include <stdlib.h>
 
 #include "chatnode/clock.h"
 #include "chatnode/list.h"
-#include "chatnode/log.h"
+#include "libcurl.h"
 
 struct cn_fetcher {
     struct cn_reactor *reactor;
+    struct cn_libcurl curl;
     CURLM *multi;
     struct cn_timer *timer;   // libcurl's
     struct cn_timer *vacancy; // a place has become free by cancelling
@@ -55,32 +55,34 @@ static bool is_loopback(const char *host)
 }
 
 // One part of a URL; NULL when it has none. curl_free gives it back.
-static char *part_of(CURLU *parts, CURLUPart which)
+static char *part_of(struct cn_fetcher *fetcher, CURLU *parts, CURLUPart which)
 {
     char *text = NULL;
-    return curl_url_get(parts, which, &text, 0) == CURLUE_OK ? text : NULL;
+    return fetcher->curl.url_get(parts, which, &text, 0) == CURLUE_OK ? text : NULL;
 }
 
-static bool is_allowed(CURLU *parts)
+static bool is_allowed(struct cn_fetcher *fetcher, CURLU *parts)
 {
-    char *scheme = part_of(parts, CURLUPART_SCHEME), *host = part_of(parts, CURLUPART_HOST);
-    char *user = part_of(parts, CURLUPART_USER), *password = part_of(parts, CURLUPART_PASSWORD);
+    char *scheme = part_of(fetcher, parts, CURLUPART_SCHEME),
+         *host = part_of(fetcher, parts, CURLUPART_HOST);
+    char *user = part_of(fetcher, parts, CURLUPART_USER),
+         *password = part_of(fetcher, parts, CURLUPART_PASSWORD);
     bool is_allowed =
         scheme && host && !user && !password &&
         (strcmp(scheme, "https") == 0 || (strcmp(scheme, "http") == 0 && is_loopback(host)));
-    curl_free(scheme);
-    curl_free(host);
-    curl_free(user);
-    curl_free(password);
+    fetcher->curl.free(scheme);
+    fetcher->curl.free(host);
+    fetcher->curl.free(user);
+    fetcher->curl.free(password);
     return is_allowed;
 }
 
-bool cn_fetch_url_is_allowed(const char *url)
+bool cn_fetcher_allows(struct cn_fetcher *fetcher, const char *url)
 {
-    CURLU *parts = curl_url();
-    bool is_right =
-        parts && curl_url_set(parts, CURLUPART_URL, url, 0) == CURLUE_OK && is_allowed(parts);
-    curl_url_cleanup(parts);
+    CURLU *parts = fetcher->curl.url();
+    bool is_right = parts && fetcher->curl.url_set(parts, CURLUPART_URL, url, 0) == CURLUE_OK &&
+                    is_allowed(fetcher, parts);
+    fetcher->curl.url_cleanup(parts);
     return is_right;
 }
 
@@ -95,7 +97,7 @@ static void on_ready(void *arg, int events)
     int bits =
         (events & CN_IO_READ ? CURL_CSELECT_IN : 0) | (events & CN_IO_WRITE ? CURL_CSELECT_OUT : 0);
     int running;
-    curl_multi_socket_action(fetcher->multi, watch->fd, bits, &running);
+    fetcher->curl.multi_socket_action(fetcher->multi, watch->fd, bits, &running);
     collect(fetcher);
 }
 
@@ -119,7 +121,7 @@ static struct watch *new_watch(struct cn_fetcher *fetcher, curl_socket_t fd)
         free_watch(watch);
         return NULL;
     }
-    curl_multi_assign(fetcher->multi, fd, watch);
+    fetcher->curl.multi_assign(fetcher->multi, fd, watch);
     return watch;
 }
 
@@ -155,7 +157,7 @@ static void on_tick(void *arg)
 {
     struct cn_fetcher *fetcher = arg;
     int running;
-    curl_multi_socket_action(fetcher->multi, CURL_SOCKET_TIMEOUT, 0, &running);
+    fetcher->curl.multi_socket_action(fetcher->multi, CURL_SOCKET_TIMEOUT, 0, &running);
     collect(fetcher);
 }
 
@@ -172,9 +174,9 @@ static void free_fetch(struct cn_fetch *fetch)
             fetcher->waiting_count--;
     }
     if (fetch->is_active)
-        curl_multi_remove_handle(fetcher->multi, fetch->easy);
-    curl_easy_cleanup(fetch->easy);
-    curl_slist_free_all(fetch->headers);
+        fetcher->curl.multi_remove_handle(fetcher->multi, fetch->easy);
+    fetcher->curl.easy_cleanup(fetch->easy);
+    fetcher->curl.slist_free_all(fetch->headers);
     cn_buf_fini(&fetch->answer);
     free(fetch);
 }
@@ -190,35 +192,35 @@ static size_t on_body(char *bytes, size_t one, size_t len, void *arg)
 
 static CURLcode set_policy(CURL *easy, const struct cn_fetcher *fetcher)
 {
-    CURLcode rc = curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "https,http");
-    rc |= curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L);
-    rc |= curl_easy_setopt(easy, CURLOPT_PROXY, "");
-    rc |= curl_easy_setopt(easy, CURLOPT_NETRC, (long)CURL_NETRC_IGNORED);
-    rc |= curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, 1L);
-    rc |= curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, 2L);
-    rc |= curl_easy_setopt(easy, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
-    rc |= curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
-    rc |= curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
+    CURLcode rc = fetcher->curl.easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "https,http");
+    rc |= fetcher->curl.easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L);
+    rc |= fetcher->curl.easy_setopt(easy, CURLOPT_PROXY, "");
+    rc |= fetcher->curl.easy_setopt(easy, CURLOPT_NETRC, (long)CURL_NETRC_IGNORED);
+    rc |= fetcher->curl.easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, 1L);
+    rc |= fetcher->curl.easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, 2L);
+    rc |= fetcher->curl.easy_setopt(easy, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
+    rc |= fetcher->curl.easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
+    rc |= fetcher->curl.easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
     // A name that is still being resolved is not waited for when its request ends.
-    rc |= curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L);
-    rc |= curl_easy_setopt(easy, CURLOPT_USERAGENT, "chatnode/" CN_VERSION);
+    rc |= fetcher->curl.easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L);
+    rc |= fetcher->curl.easy_setopt(easy, CURLOPT_USERAGENT, "chatnode/" CN_VERSION);
     if (fetcher->ca_file) {
-        rc |= curl_easy_setopt(easy, CURLOPT_CAINFO, fetcher->ca_file);
-        rc |= curl_easy_setopt(easy, CURLOPT_CAPATH, NULL);
+        rc |= fetcher->curl.easy_setopt(easy, CURLOPT_CAINFO, fetcher->ca_file);
+        rc |= fetcher->curl.easy_setopt(easy, CURLOPT_CAPATH, NULL);
     }
     return rc;
 }
 
 // NULL without memory; what was there is freed then.
-static struct curl_slist *make_headers(bool has_body)
+static struct curl_slist *make_headers(struct cn_fetcher *fetcher, bool has_body)
 {
     static const char *const lines[] = {"Accept: application/json",
                                         "Content-Type: application/json", "Expect:"};
     struct curl_slist *headers = NULL;
     for (size_t i = 0; i < (has_body ? CN_COUNT(lines) : 1); i++) {
-        struct curl_slist *longer = curl_slist_append(headers, lines[i]);
+        struct curl_slist *longer = fetcher->curl.slist_append(headers, lines[i]);
         if (!longer) {
-            curl_slist_free_all(headers);
+            fetcher->curl.slist_free_all(headers);
             return NULL;
         }
         headers = longer;
@@ -228,16 +230,18 @@ static struct curl_slist *make_headers(bool has_body)
 
 static CURLcode set_order(struct cn_fetch *fetch, const struct cn_fetch_order *order)
 {
+    const struct cn_fetcher *fetcher = fetch->fetcher;
     CURL *easy = fetch->easy;
-    CURLcode rc = curl_easy_setopt(easy, CURLOPT_URL, order->url);
-    rc |= curl_easy_setopt(easy, CURLOPT_PRIVATE, fetch);
-    rc |= curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_body);
-    rc |= curl_easy_setopt(easy, CURLOPT_WRITEDATA, fetch);
-    rc |= curl_easy_setopt(easy, CURLOPT_HTTPHEADER, fetch->headers);
+    CURLcode rc = fetcher->curl.easy_setopt(easy, CURLOPT_URL, order->url);
+    rc |= fetcher->curl.easy_setopt(easy, CURLOPT_PRIVATE, fetch);
+    rc |= fetcher->curl.easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_body);
+    rc |= fetcher->curl.easy_setopt(easy, CURLOPT_WRITEDATA, fetch);
+    rc |= fetcher->curl.easy_setopt(easy, CURLOPT_HTTPHEADER, fetch->headers);
     if (order->body.ptr) {
-        rc |= curl_easy_setopt(easy, CURLOPT_POST, 1L);
-        rc |= curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)order->body.len);
-        rc |= curl_easy_setopt(easy, CURLOPT_COPYPOSTFIELDS, order->body.ptr);
+        rc |= fetcher->curl.easy_setopt(easy, CURLOPT_POST, 1L);
+        rc |= fetcher->curl.easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE,
+                                        (curl_off_t)order->body.len);
+        rc |= fetcher->curl.easy_setopt(easy, CURLOPT_COPYPOSTFIELDS, order->body.ptr);
     }
     return rc;
 }
@@ -252,8 +256,8 @@ static struct cn_fetch *new_fetch(struct cn_fetcher *fetcher, const struct cn_fe
     fetch->arg = order->arg;
     fetch->deadline_ms = cn_clock_ms() + order->timeout_ms;
     cn_buf_init(&fetch->answer, order->answer_bytes);
-    fetch->headers = make_headers(order->body.ptr != NULL);
-    fetch->easy = curl_easy_init();
+    fetch->headers = make_headers(fetcher, order->body.ptr != NULL);
+    fetch->easy = fetcher->curl.easy_init();
     if (!fetch->headers || !fetch->easy || set_policy(fetch->easy, fetcher) != CURLE_OK ||
         set_order(fetch, order) != CURLE_OK) {
         free_fetch(fetch);
@@ -267,9 +271,9 @@ static bool activate(struct cn_fetch *fetch)
 {
     struct cn_fetcher *fetcher = fetch->fetcher;
     int64_t left_ms = fetch->deadline_ms - cn_clock_ms();
-    if (curl_easy_setopt(fetch->easy, CURLOPT_TIMEOUT_MS, (long)(left_ms > 0 ? left_ms : 1)) !=
-            CURLE_OK ||
-        curl_multi_add_handle(fetcher->multi, fetch->easy) != CURLM_OK)
+    if (fetcher->curl.easy_setopt(fetch->easy, CURLOPT_TIMEOUT_MS,
+                                  (long)(left_ms > 0 ? left_ms : 1)) != CURLE_OK ||
+        fetcher->curl.multi_add_handle(fetcher->multi, fetch->easy) != CURLM_OK)
         return false;
     fetch->is_active = true;
     fetcher->active_count++;
@@ -280,7 +284,7 @@ static bool activate(struct cn_fetch *fetch)
 enum cn_err cn_fetch_start(struct cn_fetcher *fetcher, const struct cn_fetch_order *order,
                            struct cn_fetch **out)
 {
-    if (!cn_fetch_url_is_allowed(order->url))
+    if (!cn_fetcher_allows(fetcher, order->url))
         return CN_INVALID;
     bool is_full = fetcher->active_count >= fetcher->at_once;
     if (is_full && fetcher->waiting_count >= fetcher->queue)
@@ -332,19 +336,19 @@ static enum cn_err err_of(const struct cn_fetch *fetch, CURLcode rc)
     }
 }
 
-static void finish_by(CURL *easy, CURLcode rc)
+static void finish_by(struct cn_fetcher *fetcher, CURL *easy, CURLcode rc)
 {
     char *private = NULL;
     long status = 0;
-    curl_easy_getinfo(easy, CURLINFO_PRIVATE, &private);
-    curl_easy_getinfo(easy, CURLINFO_RESPONSE_CODE, &status);
+    fetcher->curl.easy_getinfo(easy, CURLINFO_PRIVATE, &private);
+    fetcher->curl.easy_getinfo(easy, CURLINFO_RESPONSE_CODE, &status);
     struct cn_fetch *fetch = (void *)private;
-    finish(fetch,
-           &(struct cn_fetch_answer){
-               .err = err_of(fetch, rc),
-               .status = (int)status,
-               .why = fetch->is_too_large ? "the answer is too long" : curl_easy_strerror(rc),
-           });
+    finish(fetch, &(struct cn_fetch_answer){
+                      .err = err_of(fetch, rc),
+                      .status = (int)status,
+                      .why = fetch->is_too_large ? "the answer is too long"
+                                                 : fetcher->curl.easy_strerror(rc),
+                  });
 }
 
 // Lets those that wait have the places that became free. One that cannot be started is told so.
@@ -367,9 +371,9 @@ static void collect(struct cn_fetcher *fetcher)
 {
     int left;
     CURLMsg *message;
-    while ((message = curl_multi_info_read(fetcher->multi, &left)) != NULL) {
+    while ((message = fetcher->curl.multi_info_read(fetcher->multi, &left)) != NULL) {
         if (message->msg == CURLMSG_DONE)
-            finish_by(message->easy_handle, message->data.result);
+            finish_by(fetcher, message->easy_handle, message->data.result);
     }
     advance(fetcher);
 }
@@ -396,15 +400,15 @@ static enum cn_err open_fetcher(struct cn_fetcher *fetcher, const char *ca_file)
         if (!fetcher->ca_file)
             return CN_NOMEM;
     }
-    fetcher->multi = curl_multi_init();
+    fetcher->multi = fetcher->curl.multi_init();
     if (!fetcher->multi)
         return CN_NOMEM;
-    CURLMcode rc = curl_multi_setopt(fetcher->multi, CURLMOPT_SOCKETFUNCTION, on_socket);
-    rc |= curl_multi_setopt(fetcher->multi, CURLMOPT_SOCKETDATA, fetcher);
-    rc |= curl_multi_setopt(fetcher->multi, CURLMOPT_TIMERFUNCTION, on_timer);
-    rc |= curl_multi_setopt(fetcher->multi, CURLMOPT_TIMERDATA, fetcher);
+    CURLMcode rc = fetcher->curl.multi_setopt(fetcher->multi, CURLMOPT_SOCKETFUNCTION, on_socket);
+    rc |= fetcher->curl.multi_setopt(fetcher->multi, CURLMOPT_SOCKETDATA, fetcher);
+    rc |= fetcher->curl.multi_setopt(fetcher->multi, CURLMOPT_TIMERFUNCTION, on_timer);
+    rc |= fetcher->curl.multi_setopt(fetcher->multi, CURLMOPT_TIMERDATA, fetcher);
     // Connections kept for the next request.
-    rc |= curl_multi_setopt(fetcher->multi, CURLMOPT_MAXCONNECTS, (long)fetcher->at_once);
+    rc |= fetcher->curl.multi_setopt(fetcher->multi, CURLMOPT_MAXCONNECTS, (long)fetcher->at_once);
     if (rc != CURLM_OK)
         return CN_SYSTEM;
     enum cn_err err = cn_timer_new(fetcher->reactor, on_tick, fetcher, &fetcher->timer);
@@ -416,9 +420,10 @@ enum cn_err cn_fetcher_new(const struct cn_fetcher_options *options, struct cn_f
     struct cn_fetcher *fetcher = calloc(1, sizeof(*fetcher));
     if (!fetcher)
         return CN_NOMEM;
-    if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK) {
+    if (!cn_libcurl_load(&fetcher->curl) ||
+        fetcher->curl.global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK) {
         free(fetcher);
-        return CN_SYSTEM;
+        return CN_UNAVAILABLE;
     }
     fetcher->reactor = options->reactor;
     fetcher->at_once = options->at_once;
@@ -443,12 +448,12 @@ void cn_fetcher_free(struct cn_fetcher *fetcher)
         free_fetch(CN_CONTAINER(it, struct cn_fetch, link));
     CN_LIST_EACH_SAFE (it, &fetcher->waiting)
         free_fetch(CN_CONTAINER(it, struct cn_fetch, link));
-    (void)curl_multi_cleanup(fetcher->multi); // takes NULL
+    (void)fetcher->curl.multi_cleanup(fetcher->multi); // takes NULL
     CN_LIST_EACH_SAFE (it, &fetcher->watches)
         free_watch(CN_CONTAINER(it, struct watch, link));
     cn_timer_free(fetcher->timer);
     cn_timer_free(fetcher->vacancy);
+    fetcher->curl.global_cleanup();
     free(fetcher->ca_file);
     free(fetcher);
-    curl_global_cleanup();
 }

@@ -216,17 +216,17 @@ bool cn_keyring_refresh(struct cn_keyring *keyring)
 
 static enum cn_err prepare_fetching(struct cn_keyring *keyring, const char **why)
 {
-    *why = "auth-jwks-url is neither https:// nor http:// of this machine";
-    if (!cn_fetch_url_is_allowed(keyring->options.url))
-        return CN_INVALID;
-    *why = "out of memory";
+    *why = "out of memory, or libcurl is missing";
     enum cn_err err = cn_timer_new(keyring->options.reactor, on_time, keyring, &keyring->timer);
-    if (err)
+    if (!err)
+        err = cn_fetcher_new(&(struct cn_fetcher_options){.reactor = keyring->options.reactor,
+                                                          .at_once = 1,
+                                                          .ca_file = keyring->options.ca_file},
+                             &keyring->fetcher);
+    if (err || cn_fetcher_allows(keyring->fetcher, keyring->options.url))
         return err;
-    return cn_fetcher_new(&(struct cn_fetcher_options){.reactor = keyring->options.reactor,
-                                                       .at_once = 1,
-                                                       .ca_file = keyring->options.ca_file},
-                          &keyring->fetcher);
+    *why = "auth-jwks-url is neither https:// nor http:// of this machine";
+    return CN_INVALID;
 }
 
 enum cn_err cn_keyring_new(const struct cn_keyring_options *options, struct cn_str text,

@@ -405,7 +405,7 @@ static void only_some_urls_are_allowed(void **state)
         {"", false},
     };
     for (size_t i = 0; i < CN_COUNT(cases); i++) {
-        if (cn_fetch_url_is_allowed(cases[i].url) != cases[i].is_allowed)
+        if (cn_fetcher_allows(fetcher, cases[i].url) != cases[i].is_allowed)
             fail_msg("%s", cases[i].url);
         struct outcome outcome;
         if (!cases[i].is_allowed)

@@ -39,6 +39,13 @@ static int64_t now_us;
 
 enum cn_err __wrap_cn_fetcher_new(const struct cn_fetcher_options *options,
                                   struct cn_fetcher **out);
+bool __wrap_cn_fetcher_allows(struct cn_fetcher *fetcher, const char *url);
+bool __wrap_cn_fetcher_allows(struct cn_fetcher *fetcher, const char *url)
+{
+    (void)fetcher;
+    return strcmp(url, URL) == 0;
+}
+
 void __wrap_cn_fetcher_free(struct cn_fetcher *fetcher);
 enum cn_err __wrap_cn_fetch_start(struct cn_fetcher *fetcher, const struct cn_fetch_order *order,
                                   struct cn_fetch **out);
