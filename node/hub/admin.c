@@ -92,7 +92,8 @@ static enum cn_err answer_info(struct cn_hub *hub, struct cn_answer *answer)
         return err;
     return cn_buf_printf(
         out,
-        ",\"protocol\":%d,\"subprotocol\":\"%s\",\"auth\":\"%s\",\"bus\":\"%s\",\"durability\":\"%s\","
+        ",\"protocol\":%d,\"subprotocol\":\"%s\",\"auth\":\"%s\",\"bus\":\"%s\",\"durability\":\"%"
+        "s\","
         "\"promise\":\"%s\",\"replicas\":%u,\"evicts\":%s,\"loops\":%u,"
         "\"sessions\":%zu,\"uptime_ms\":%lld,\"limits\":{\"message_bytes\":%lld,\"rooms\":%lld,"
         "\"in_flight\":%lld,\"connections\":%lld}}\n",
