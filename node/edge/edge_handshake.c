@@ -140,6 +140,12 @@ static bool take_argument(struct cn_greeting *greeting, char *argument)
     return true;
 }
 
+// A token has its own place (edge_token.c); nothing else may be so long.
+static bool is_right_length(const char *argument, int len)
+{
+    return len < HEADER_BYTES || strncmp(argument, "token=", 6) == 0;
+}
+
 static enum verdict read_query(struct lws *wsi, struct cn_greeting *greeting)
 {
     char argument[ARGUMENT_BYTES];
@@ -148,7 +154,8 @@ static enum verdict read_query(struct lws *wsi, struct cn_greeting *greeting)
             lws_hdr_copy_fragment(wsi, argument, sizeof(argument), WSI_TOKEN_HTTP_URI_ARGS, i);
         if (len < 0 && lws_hdr_fragment_length(wsi, WSI_TOKEN_HTTP_URI_ARGS, i) == 0)
             return GOOD; // there are no more
-        if (len < 0 || (len > 0 && !take_argument(greeting, argument)))
+        if (len < 0 || !is_right_length(argument, len) ||
+            (len > 0 && !take_argument(greeting, argument)))
             return BAD_REQUEST;
     }
 }

@@ -123,11 +123,19 @@ static bool is_auth(struct cn_str text)
     return is_one_of(text, words, CN_COUNT(words));
 }
 
+// `host` with its port and path, and nothing before those that makes it another host.
+static bool is_url_of(struct cn_str text, const char *host)
+{
+    size_t len = strlen(host);
+    return text.len >= len && memcmp(text.ptr, host, len) == 0 &&
+           (text.len == len || text.ptr[len] == ':' || text.ptr[len] == '/') &&
+           !memchr(text.ptr, '@', text.len);
+}
+
 static bool is_http_url(struct cn_str text)
 {
-    return text.len == 0 || begins_with(text, "https://") ||
-           begins_with(text, "http://127.0.0.1") || begins_with(text, "http://[::1]") ||
-           begins_with(text, "http://localhost");
+    return text.len == 0 || begins_with(text, "https://") || is_url_of(text, "http://127.0.0.1") ||
+           is_url_of(text, "http://[::1]") || is_url_of(text, "http://localhost");
 }
 
 static bool is_level(struct cn_str text)

@@ -75,7 +75,7 @@ def test_the_header_comes_before_the_subprotocol(node, connect):
 
 
 def test_the_query_may_bring_it_only_where_it_is_allowed(start, node, raw):
-    path = f"/ws?room=&token={mint('zoe')}"
+    path = f"/ws?room=&token={mint('zoe', padding='x' * 900)}"
     client = raw(node).handshake(path)
     client.send_json({"type": "ping"})
     assert client.until("error")["code"] == "unauthenticated"
@@ -325,6 +325,8 @@ def test_no_log_has_a_token_in_it(start, connect, raw):
     (["--auth", "token", "--auth-keys", "nonsense"], "auth-keys: "),
     (["--auth-leeway", "61"], "--auth-leeway: "),
     (["--auth-jwks-url", "http://example.org/keys"], "--auth-jwks-url: "),
+    (["--auth-url", "http://localhost.example.org/"], "--auth-url: "),
+    (["--auth-url", "http://127.0.0.1:80@example.org/"], "--auth-url: "),
 ])
 def test_settings_that_cannot_work_are_refused(flags, complaint):
     code, text = run(*flags, "--check-config")
