@@ -50,7 +50,8 @@ struct cn_auth_question {
     struct cn_loop *loop;
     uint64_t session; // who asks: a late answer finds it by this number
     struct cn_str token;
-    struct cn_str address; // of the client; absent when it asks anew
+    // Of the client's hello; absent when it has a token already.
+    struct cn_str user, room, address;
 };
 
 // Asks what the token is worth. True: *verdict is the answer. False: it is not known yet, and one

@@ -58,6 +58,11 @@
     X(JWKS_OK, COUNTER, "chatnode_jwks_fetches_total", "result=\"ok\"",                            \
       "Fetches of the JWK set at auth-jwks-url.")                                                  \
     X(JWKS_FAILED, COUNTER, "chatnode_jwks_fetches_total", "result=\"failed\"", "")                \
+    X(HOOK_GRANTED, COUNTER, "chatnode_hook_total", "result=\"granted\"",                          \
+      "Tokens that auth-url decided on; kept: by an answer of before.")                            \
+    X(HOOK_KEPT, COUNTER, "chatnode_hook_total", "result=\"kept\"", "")                            \
+    X(HOOK_DENIED, COUNTER, "chatnode_hook_total", "result=\"denied\"", "")                        \
+    X(HOOK_FAILED, COUNTER, "chatnode_hook_total", "result=\"failed\"", "")                        \
     X(BUS_UP, GAUGE, "chatnode_bus_up", "", "1 while the bus can publish and hear.")               \
     X(BUS_DOWN_STARTING, COUNTER, "chatnode_bus_downs_total", "cause=\"starting\"",                \
       "Times that the bus went down.")                                                             \

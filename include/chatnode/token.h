@@ -19,7 +19,9 @@ enum {
     CN_GRANT_TEXT_MAX = 128,    // bytes of name, jti and of each pattern
     CN_KEYS_MAX = 64,           // keys in one set
     CN_KEYS_BYTES_MAX = 262144, // of a set's text
-    CN_KEYS_TRIED_MAX = 8       // keys that are tried for one token
+    CN_TOKEN_DIGEST_BYTES = 32,
+    CN_GRANT_CACHE_S_MAX = 3600,
+    CN_KEYS_TRIED_MAX = 8 // keys that are tried for one token
 };
 
 // X(symbol, word): what may be done in a room.
@@ -140,5 +142,11 @@ CN_MUSTCHECK enum cn_token_fault cn_token_verify(const struct cn_keys *keys, str
 CN_MUSTCHECK enum cn_token_fault cn_grant_read(struct cn_str claims,
                                                const struct cn_token_rules *rules,
                                                struct cn_grant **out, const char **why);
+
+// How long such an answer may be kept: its `cache_s`, from 0 to CN_GRANT_CACHE_S_MAX; else 0. Pure.
+int64_t cn_grant_cache_s(struct cn_str claims);
+
+// SHA-256 of the token: what it is remembered by. False without memory. Any thread.
+CN_MUSTCHECK bool cn_token_digest(struct cn_str token, unsigned char digest[CN_TOKEN_DIGEST_BYTES]);
 
 #endif

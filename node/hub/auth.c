@@ -39,6 +39,8 @@ enum cn_err cn_auth_new(const struct cn_config *config, struct cn_hub *hub, stru
     auth->hub = hub;
     cn_list_init(&auth->late);
     enum cn_err err = make_keyring(auth, why);
+    if (!err && config->auth_url[0])
+        err = cn_hook_new(auth, &auth->hook, why);
     if (err) {
         cn_auth_free(auth);
         return err;
@@ -65,6 +67,7 @@ void cn_auth_free(struct cn_auth *auth)
 {
     if (!auth)
         return;
+    cn_hook_free(auth->hook);
     cn_late_fini(auth);
     cn_keyring_free(auth->keyring);
     free(auth);
@@ -90,6 +93,10 @@ bool cn_auth_begin(struct cn_auth *auth, const struct cn_auth_question *question
 {
     const struct cn_token_rules rules = cn_auth_rules(auth);
     verdict->grant = NULL;
+    if (auth->hook) {
+        verdict->fault = cn_hook_ask(auth->hook, question);
+        return verdict->fault != CN_TOKEN_NONE;
+    }
     verdict->fault = cn_keyring_verify(auth->keyring, question->token, &rules, &verdict->grant);
     bool may_come =
         verdict->fault == CN_TOKEN_UNKNOWN_KEY || verdict->fault == CN_TOKEN_UNAVAILABLE;

@@ -269,12 +269,16 @@ void cn_pass_show(struct cn_session *session, struct cn_str token, struct cn_str
     if (!id.ptr)
         pass->id[0] = '\0';
     pass->asks = true;
-    const struct cn_auth_question question = {
+    struct cn_auth_question question = {
         .loop = session->loop,
         .session = session->registration.id,
         .token = token,
-        .address = pass->wish ? pass->wish->hello.address : (struct cn_str){NULL, 0},
     };
+    if (pass->wish) {
+        question.user = pass->wish->hello.user;
+        question.room = pass->wish->hello.room;
+        question.address = pass->wish->hello.address;
+    }
     struct cn_verdict verdict;
     if (!cn_auth_begin(session->loop->hub->auth, &question, &verdict))
         return;

@@ -152,3 +152,8 @@ enum cn_token_fault cn_token_verify(const struct cn_keys *keys, struct cn_str to
         fault = read_claims(parts.payload, rules, out);
     return fault;
 }
+
+bool cn_token_digest(struct cn_str token, unsigned char digest[CN_TOKEN_DIGEST_BYTES])
+{
+    return EVP_Digest(token.ptr, token.len, digest, NULL, EVP_sha256(), NULL) == 1;
+}
