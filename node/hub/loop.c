@@ -203,7 +203,8 @@ int64_t cn_loop_tick(struct cn_loop *loop)
     if (!cn_list_is_empty(&loop->going) || !cn_list_is_empty(&loop->joining) ||
         !cn_list_is_empty(&loop->retrying))
         tick_ms = least(tick_ms, 50);
-    tick_ms = cn_pass_next_ms(loop, tick_ms);
+    if (loop->hub->auth)
+        tick_ms = cn_pass_next_ms(loop, tick_ms);
     return tick_ms < TICK_MIN_MS ? TICK_MIN_MS : least(tick_ms, TICK_MAX_MS);
 }
 

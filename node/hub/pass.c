@@ -127,8 +127,10 @@ static void sweep_newcomers(struct cn_loop *loop, int64_t now_ms)
 
 void cn_pass_sweep(struct cn_loop *loop, int64_t now_ms)
 {
-    int64_t wall_ms = cn_clock_wall_ms();
     struct cn_agenda_item *item;
+    if (!loop->hub->auth)
+        return;
+    int64_t wall_ms = cn_clock_wall_ms();
     sweep_newcomers(loop, now_ms);
     while ((item = cn_agenda_first(&loop->expiring)) && item->due_ms <= wall_ms)
         warn_or_end(CN_CONTAINER(item, struct cn_pass, next)->session, wall_ms);

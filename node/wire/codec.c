@@ -190,12 +190,13 @@ static const char *const type_names[CN_REQUEST_COUNT] = {
 
 // ---- Decoding ----
 
-// The bits of the known fields that the object has, and their values.
-static unsigned find_fields(const struct object *object, struct value values[CN_COUNT(fields)])
+// The bits of those fields that are looked for and that the object has, and their values.
+static unsigned find_fields(const struct object *object, unsigned looked_for,
+                            struct value values[CN_COUNT(fields)])
 {
     unsigned given = 0;
     for (size_t i = 0; i < CN_COUNT(fields); i++) {
-        if (find(object, fields[i].name, &values[i]))
+        if ((looked_for & fields[i].bit) && find(object, fields[i].name, &values[i]))
             given |= fields[i].bit;
     }
     return given;
@@ -218,11 +219,12 @@ static enum cn_err decode_fields(const struct object *object, const struct shape
                                  struct cn_request *out, enum cn_problem *problem)
 {
     struct value values[CN_COUNT(fields)];
-    unsigned given = find_fields(object, values);
+    unsigned taken = shape->required | shape->optional;
+    unsigned given = find_fields(object, taken | FIELDS_OF_ADDRESS, values);
     *problem = CN_PROBLEM_BAD_REQUEST;
     if (!has_right_fields(shape, given))
         return CN_INVALID;
-    given &= shape->required | shape->optional;
+    given &= taken;
     for (size_t i = 0; i < CN_COUNT(fields); i++) {
         if (!(given & fields[i].bit))
             continue;

@@ -500,7 +500,7 @@ static struct client *fill_room(void)
 {
     struct client *bob = bearer("user=bob;in=1000;rooms=*:join,send", "r");
     for (int i = 0; i < SAID; i++) {
-        char text[8];
+        char text[16];
         rig.now_us += 1000000;
         snprintf(text, sizeof(text), "%d", i);
         rig_say(&rig, bob, "r", text);
@@ -528,7 +528,7 @@ static struct client *resume(const char *rule, int64_t from_ms, int since)
 static void expect_from(struct client *ann, int first)
 {
     for (int i = first; i < SAID; i++) {
-        char json[8];
+        char json[16];
         snprintf(json, sizeof(json), "\"%d\"", i);
         assert_true(frame_has(client_expect(ann, "message"), "content", json));
     }
