@@ -13,10 +13,24 @@
     X(global_cleanup)                                                                              \
     X(free)                                                                                        \
     X(easy_init)                                                                                   \
-    X(easy_cleanup) X(easy_setopt) X(easy_getinfo) X(easy_strerror) X(multi_init) X(multi_cleanup) \
-        X(multi_setopt) X(multi_assign) X(multi_socket_action) X(multi_add_handle)                 \
-            X(multi_remove_handle) X(multi_info_read) X(slist_append) X(slist_free_all) X(url)     \
-                X(url_cleanup) X(url_get) X(url_set)
+    X(easy_cleanup)                                                                                \
+    X(easy_setopt)                                                                                 \
+    X(easy_getinfo)                                                                                \
+    X(easy_strerror)                                                                               \
+    X(multi_init)                                                                                  \
+    X(multi_cleanup)                                                                               \
+    X(multi_setopt)                                                                                \
+    X(multi_assign)                                                                                \
+    X(multi_socket_action)                                                                         \
+    X(multi_add_handle)                                                                            \
+    X(multi_remove_handle)                                                                         \
+    X(multi_info_read)                                                                             \
+    X(slist_append)                                                                                \
+    X(slist_free_all)                                                                              \
+    X(url)                                                                                         \
+    X(url_cleanup)                                                                                 \
+    X(url_get)                                                                                     \
+    X(url_set)
 
 struct cn_libcurl {
 #define X(name) __typeof__(&curl_##name) name;
