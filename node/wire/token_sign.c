@@ -336,7 +336,7 @@ enum cn_err cn_signer_sign(const struct cn_signer *signer, struct cn_str kid, st
                            struct cn_buf *out)
 {
     unsigned char signature[SIGNATURE_MAX];
-    size_t len, begin = out->len;
+    size_t len = 0, begin = out->len;
     enum cn_err err = append_header(signer, kid, out);
     if (err == CN_OK)
         err = cn_buf_append(out, ".", 1);
