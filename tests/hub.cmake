@@ -8,7 +8,7 @@ endforeach()
 cn_wrap(recovery cn_channel_on_entry)
 # Tokens that say in plain words what they grant, and an authority that answers when the test wants.
 target_sources(test_auth PRIVATE support/fake_token.c)
-cn_wrap(auth cn_token_verify cn_auth_begin)
+cn_wrap(auth cn_token_verify cn_auth_begin malloc calloc realloc)
 # Reads of the log under the test's hand.
 foreach(module shelf exact)
     target_sources(test_${module} PRIVATE support/hall.c)

@@ -17,7 +17,8 @@
     X(REFUSED_ORIGIN, COUNTER, "chatnode_refused_total", "reason=\"origin\"", "")                  \
     X(REFUSED_DRAINING, COUNTER, "chatnode_refused_total", "reason=\"draining\"", "")              \
     X(REFUSED_RATE, COUNTER, "chatnode_refused_total", "reason=\"rate\"", "")                      \
-    X(SESSIONS, GAUGE, "chatnode_sessions", "", "Sessions on this node.")                          \
+    X(SESSIONS, GAUGE, "chatnode_sessions", "",                                                    \
+      "Sessions on this node, those that wait for a token included.")                              \
     X(SESSIONS_OPENED, COUNTER, "chatnode_sessions_opened_total", "", "Sessions begun.")           \
     X(MEMBERS, GAUGE, "chatnode_members", "", "Sessions in channels, each counted per channel.")   \
     X(FEEDS, GAUGE, "chatnode_feeds", "", "Channels with members, counted per loop.")              \

@@ -7,13 +7,16 @@
 
 enum { TEXT_BYTES = 2048 };
 
-// A grant in memory of its own, with the text that its views point into behind the rules.
+// A grant in memory of its own, with the text that its views point into behind the rules; NULL
+// without memory.
 static struct cn_grant *new_grant(const char *text, char **copy)
 {
     size_t rules = CN_GRANT_RULES_MAX * sizeof(struct cn_grant_rule);
     struct cn_grant *grant = calloc(1, sizeof(*grant) + rules + TEXT_BYTES);
-    if (!grant || strlen(text) >= TEXT_BYTES)
+    if (strlen(text) >= TEXT_BYTES)
         abort();
+    if (!grant)
+        return NULL;
     *copy = (char *)grant + sizeof(*grant) + rules;
     memcpy(*copy, text, strlen(text));
     return grant;
@@ -84,6 +87,8 @@ struct cn_grant *fake_grant(const char *text, int64_t now_s)
     char *copy;
     char *rest = NULL;
     struct cn_grant *grant = new_grant(text, &copy);
+    if (!grant)
+        return NULL;
     grant->expires_s = now_s + 60;
     for (char *word = strtok_r(copy, ";", &rest); word; word = strtok_r(NULL, ";", &rest))
         take_word(grant, word, now_s);
@@ -115,5 +120,5 @@ enum cn_token_fault __wrap_cn_token_verify(const struct cn_keys *keys, struct cn
     if (strncmp(text, "user=", 5) != 0)
         return CN_TOKEN_MALFORMED;
     *out = fake_grant(text, rules->now_s);
-    return CN_TOKEN_NONE;
+    return *out ? CN_TOKEN_NONE : CN_TOKEN_MEMORY;
 }

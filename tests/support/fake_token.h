@@ -11,7 +11,7 @@
 
 #include "chatnode/token.h"
 
-// The grant that the text describes; owned by the caller. Fails the test without memory.
+// The grant that the text describes; owned by the caller. NULL without memory.
 struct cn_grant *fake_grant(const char *text, int64_t now_s);
 
 #endif

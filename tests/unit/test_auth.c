@@ -5,6 +5,7 @@
 #include "support/hub_rig.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "chatnode/auth.h"
@@ -44,6 +45,54 @@ static void answer(uint64_t session, enum cn_token_fault fault, const char *toke
     cn_auth_done(rig.hub, session, &verdict);
     assert_null(verdict.grant);
     hub_rig_settle(&rig);
+}
+
+// ---- Memory under the test's hand ----
+
+void *__real_malloc(size_t size);
+void *__real_calloc(size_t count, size_t size);
+void *__real_realloc(void *old, size_t size);
+void *__wrap_malloc(size_t size);
+void *__wrap_calloc(size_t count, size_t size);
+void *__wrap_realloc(void *old, size_t size);
+
+static int left = -1; // allocations until one fails; -1: none does
+
+static bool fails(void)
+{
+    return left >= 0 && left-- == 0;
+}
+
+void *__wrap_malloc(size_t size)
+{
+    return fails() ? NULL : __real_malloc(size);
+}
+
+void *__wrap_calloc(size_t count, size_t size)
+{
+    return fails() ? NULL : __real_calloc(count, size);
+}
+
+void *__wrap_realloc(void *old, size_t size)
+{
+    return fails() ? NULL : __real_realloc(old, size);
+}
+
+// The fake sockets have memory.
+static const struct cn_sink_ops *sink_ops;
+
+static bool write_calmly(struct cn_sink *sink, const unsigned char *bytes, size_t len)
+{
+    int before = left;
+    left = -1;
+    bool took = sink_ops->write(sink, bytes, len);
+    left = before;
+    return took;
+}
+
+static void close_calmly(struct cn_sink *sink, enum cn_reason reason)
+{
+    sink_ops->close(sink, reason);
 }
 
 // ---- Rigs and clients ----
@@ -695,6 +744,78 @@ static void test_a_session_that_ends_while_it_waits(void **state)
     assert_int_equal(members(), 0);
 }
 
+// ---- Without memory ----
+
+// A client whose session may not come about.
+static struct client *greet_without_memory(const struct cn_hello *hello)
+{
+    static const struct cn_sink_ops calm_ops = {.write = write_calmly, .close = close_calmly};
+    int before = left;
+    left = -1;
+    struct client *client = calloc(1, sizeof(*client));
+    assert_non_null(client);
+    fake_sink_init(&client->sink);
+    sink_ops = client->sink.sink.ops;
+    client->sink.sink.ops = &calm_ops;
+    client->loop = cn_hub_loop(rig.hub, 0);
+    rig.clients[rig.client_count++] = client;
+    left = before;
+    if (cn_session_new(client->loop, &client->sink.sink, hello, &client->session))
+        client->session = NULL;
+    return client;
+}
+
+static void say(struct client *client, const char *text)
+{
+    if (client->session)
+        cn_session_receive(client->session, cn_str_of(text));
+    hub_rig_settle(&rig);
+}
+
+// In by the hello or by a request, a fresh token, a room less, a late answer, the end.
+static void live(void)
+{
+    const struct cn_hello by_hello = {.room = cn_str_of("r"),
+                                      .token = cn_str_of("user=ann;in=20;rooms=*:join,send")};
+    const struct cn_hello by_request = {.room = cn_str_of("r"), .address = cn_str_of("::1")};
+    struct client *ann = greet_without_memory(&by_hello);
+    struct client *bob = greet_without_memory(&by_request);
+    say(bob, "{\"type\":\"auth\",\"token\":\"user=bob;in=20;rooms=*:join,history\"}");
+    say(ann, "{\"type\":\"message\",\"room\":\"r\",\"content\":1,\"id\":\"m1\"}");
+    say(ann, "{\"type\":\"auth\",\"token\":\"user=ann;in=40;rooms=s:join\",\"id\":\"a1\"}");
+    answers_later = true;
+    say(bob, "{\"type\":\"auth\",\"token\":\"user=bob;in=40\",\"id\":\"a1\"}");
+    struct cn_verdict verdict = {CN_TOKEN_NONE, fake_grant("user=bob;in=40", now_s())};
+    if (verdict.grant)
+        cn_auth_done(rig.hub, asker, &verdict);
+    answers_later = false;
+    hub_rig_settle(&rig);
+    for (int i = 0; i < 5; i++)
+        hub_rig_pass_ms(&rig, 10000);
+}
+
+static void test_each_allocation_may_fail(void **state)
+{
+    (void)state;
+    enum { ALLOCATIONS_MAX = 2000 };
+    int at = 0;
+    for (; at < ALLOCATIONS_MAX; at++) {
+        open_rig(NULL);
+        left = at;
+        live();
+        bool is_over = left >= 0;
+        left = -1;
+        for (size_t i = 0; i < rig.client_count; i++) {
+            const struct client *client = rig.clients[i];
+            assert_true(!client->session || client->sink.closed); // nobody outlives his token
+        }
+        hub_rig_close(&rig);
+        if (is_over)
+            break;
+    }
+    assert_in_range(at, 40, ALLOCATIONS_MAX - 1);
+}
+
 #define IN(open, test) cmocka_unit_test_setup_teardown(test, open, close_rig)
 
 int main(void)
@@ -729,6 +850,7 @@ int main(void)
         IN(open_rig, test_no_answer_is_the_servers_fault),
         IN(open_rig, test_a_late_answer_renews),
         IN(open_rig, test_a_session_that_ends_while_it_waits),
+        cmocka_unit_test(test_each_allocation_may_fail),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

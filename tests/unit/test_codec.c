@@ -82,6 +82,35 @@ static void good_requests_are_decoded(void **state)
     }
 }
 
+static void tokens_are_decoded_as_they_are(void **state)
+{
+    (void)state;
+    static const char *const bad[] = {
+        "{\"type\":\"auth\"}",
+        "{\"type\":\"auth\",\"token\":\"\"}",
+        "{\"type\":\"auth\",\"token\":7}",
+        "{\"type\":\"auth\",\"token\":null,\"x\":[]}",
+        "{\"type\":\"auth\",\"token\":\"t\",\"room\":\"lobby\"}",
+    };
+    struct cn_request request;
+    enum cn_problem problem;
+    assert_int_equal(
+        decode("{\"type\":\"auth\",\"token\":\"a.b-c_d\",\"id\":\"i\"}", &request, &problem),
+        CN_OK);
+    assert_int_equal(request.type, CN_REQUEST_AUTH);
+    assert_view(request.token, "a.b-c_d");
+    cn_request_fini(&request);
+    for (size_t i = 0; i < CN_COUNT(bad); i++) {
+        assert_int_equal(decode(bad[i], &request, &problem), CN_INVALID);
+        assert_int_equal(problem, CN_PROBLEM_BAD_REQUEST);
+        cn_request_fini(&request);
+    }
+    // No request but this one has a token.
+    assert_int_equal(decode("{\"type\":\"ping\",\"token\":\"a\"}", &request, &problem), CN_OK);
+    assert_null(request.token.ptr);
+    cn_request_fini(&request);
+}
+
 static void plain_text_may_hold_nul(void **state)
 {
     (void)state;
@@ -728,6 +757,7 @@ int main(void)
         cmocka_unit_test(bad_publishes_are_refused),
         cmocka_unit_test(the_sender_of_a_frame_is_not_read),
         cmocka_unit_test(good_requests_are_decoded),
+        cmocka_unit_test(tokens_are_decoded_as_they_are),
         cmocka_unit_test(plain_text_may_hold_nul),
         cmocka_unit_test(positions_and_limit_are_decoded),
         cmocka_unit_test(bad_requests_are_refused_by_name),
