@@ -83,10 +83,13 @@ def test_keys_of_other_kinds(start, connect, tmp_path, kind):
 
 def test_a_session_waits_for_keys_that_are_under_way(start, connect, backend, signer, room):
     backend.open.clear()
+    # Before the node asks: it waits 4 s for the answer.
+    tokens = [signer.mint(f"user{i}") for i in range(10)]
+    unknown = chatctl("--user", "eve", "--key", signer.file, "--kid", "other")
     node = start.node(auth="token", auth_jwks_url=backend.url(), auth_secret=SECRET, auth_timeout=30000, loops=1)
     eventually(lambda: backend.waiting == 1, what="the node asks")
-    waiting = [connect(node, token=signer.mint(f"user{i}"), wait=False) for i in range(20)]
-    stranger = connect(node, token=chatctl("--user", "eve", "--key", signer.file, "--kid", "other"), wait=False)
+    waiting = [connect(node, token=token, wait=False) for token in tokens]
+    stranger = connect(node, token=unknown, wait=False)
     # Meanwhile nobody else waits: neither main nor the loop is blocked.
     ann, bob = (connect(node, room=room, token=mint(user)) for user in ("ann", "bob"))
     ann.publish("hello", room)
