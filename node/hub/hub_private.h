@@ -24,6 +24,7 @@
 #include "chatnode/registry.h"
 #include "chatnode/session.h"
 
+#include "commands_private.h"
 #include "log_private.h"
 #include "pass_private.h"
 #include "session_private.h"
@@ -233,23 +234,5 @@ void cn_member_set_behind(struct cn_member *member, bool behind);
 
 // The feed's channel is not followed by main any more: reopens or frees it.
 void cn_feed_on_closed(struct cn_loop *loop, struct cn_feed *feed);
-
-// ---- dispatch.c and the commands ----
-
-void cn_dispatch(struct cn_session *session, struct cn_str text);
-void cmd_message(struct cn_session *session, const struct cn_request *request);
-void cmd_direct(struct cn_session *session, const struct cn_request *request);
-void cmd_join(struct cn_session *session, const struct cn_request *request);
-void cmd_leave(struct cn_session *session, const struct cn_request *request);
-void cmd_history(struct cn_session *session, const struct cn_request *request);
-void cmd_auth(struct cn_session *session, const struct cn_request *request);
-void cmd_ping(struct cn_session *session, const struct cn_request *request);
-
-// The room that a request names, or the default room. CN_INVALID never happens for a decoded one.
-struct cn_channel_name cn_request_room(const struct cn_session *session,
-                                       const struct cn_request *request);
-
-// What a client is told when a request could not be done.
-enum cn_problem cn_problem_of(enum cn_err err);
 
 #endif
