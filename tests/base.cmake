@@ -1,5 +1,5 @@
 # Unit tests of floor 0.
-foreach(module agenda check err log clock buf list hash heap ref thread mailbox reactor listener metrics
+foreach(module agenda check err log clock buf list hash heap ref thread mailbox pool reactor listener metrics
         fetch)
     cn_unit_test(${module} cn_base)
 endforeach()
@@ -49,5 +49,6 @@ endfunction()
 cn_thread_test(ref thread.c check.c)
 cn_thread_test(thread thread.c check.c)
 cn_thread_test(mailbox mailbox.c thread.c check.c)
+cn_thread_test(pool pool.c thread.c check.c)
 cn_thread_test(metrics metrics.c thread.c buf.c check.c)
 cn_thread_test(reactor reactor.c listener.c thread.c log.c clock.c buf.c check.c)

@@ -73,7 +73,7 @@ bool cn_token_offers_are_good(struct lws *wsi)
 
 // The library copies the offers to a buffer of 127 bytes in order to choose one of them, and hangs
 // up when they do not fit: no token would. So it is shown those that are no tokens, by this
-// function in place of its own of that name (docs/decisions/0012-tokens-among-the-subprotocols.md).
+// function in place of its own of that name (docs/decisions/0014-tokens-among-the-subprotocols.md).
 // -1: they do not fit.
 static int copy_offers(struct lws *wsi, char *out, int size)
 {

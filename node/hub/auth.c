@@ -132,13 +132,16 @@ static void read_verdict_letter(struct cn_letter *mail, struct cn_loop *loop)
 // Without memory nobody is told: the session's time to show a token runs out.
 void cn_auth_done(struct cn_hub *hub, uint64_t session, struct cn_verdict *verdict)
 {
-    struct verdict_letter *letter = malloc(sizeof(*letter));
+    unsigned index;
+    struct verdict_letter *letter = NULL;
+    if (!cn_registry_find_loop(hub->registry, session, &index))
+        letter = malloc(sizeof(*letter));
     if (letter) {
         *letter =
             (struct verdict_letter){.letter = {{NULL, free_verdict_letter}, read_verdict_letter},
                                     .session = session,
                                     .verdict = *verdict};
-        cn_hub_post(hub, session, &letter->letter);
+        cn_loop_post_always(hub->loops[index], &letter->letter);
     } else {
         cn_grant_free(verdict->grant);
     }

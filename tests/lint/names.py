@@ -17,7 +17,7 @@ MUTABLE = {
     "config.c": {"comment"},  # inih takes a char * that it does not write to
 }
 GENERATED = {"cn_asset_find"}  # its source is made by the build
-IN_PLACE = {"lws_hdr_copy"}  # takes the place of the library's own: docs/decisions/0012
+IN_PLACE = {"lws_hdr_copy"}  # takes the place of the library's own: docs/decisions/0014
 BAD_VERBS = ("create", "destroy", "delete", "alloc", "dealloc", "retain", "unref", "rele", "deinit", "cleanup", "terminate")
 BANNED_CALLS = ("sprintf", "vsprintf", "strcpy", "strcat", "strncpy", "strncat", "gets", "atoi", "atol", "atof", "strtok",
                 "alloca", "assert", "sleep", "usleep", "nanosleep", "system", "popen")
