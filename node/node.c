@@ -125,7 +125,7 @@ static void reload_parts(struct cn_node *node, const struct cn_config *fresh)
                CN_F_STR("why", why));
     else
         CN_LOG(INFO, "config.reload",
-               "log-level, bus-key and bus-unsealed applied; other settings need a restart",
+               "log-level, keys and secrets applied; other settings need a restart",
                CN_F_STR("log_level", fresh->log_level));
 }
 

@@ -115,6 +115,8 @@ enum cn_err cn_hub_new(const struct cn_hub_parts *parts, struct cn_hub **out, co
     hub->revocations = cn_revocations_new();
     enum cn_err err = hub->registry && hub->revocations ? make_loops(hub) : CN_NOMEM;
     if (!err)
+        err = cn_auth_new(hub->config, hub, &hub->auth, why);
+    if (!err)
         err = cn_timer_new(hub->reactor, cn_channel_retry_missed, hub, &hub->missed_timer);
     if (!err)
         err = make_bus(hub, why);
@@ -130,12 +132,15 @@ enum cn_err cn_hub_new(const struct cn_hub_parts *parts, struct cn_hub **out, co
 enum cn_err cn_hub_start(struct cn_hub *hub)
 {
     enum cn_err err = cn_supervisor_start(hub);
+    if (!err)
+        cn_auth_start(hub->auth);
     return err ? err : cn_bus_start(hub->bus);
 }
 
 enum cn_err cn_hub_reload(struct cn_hub *hub, const struct cn_config *fresh, const char **why)
 {
-    return cn_bus_rekey(hub->bus, fresh->bus_key, fresh->bus_unsealed, why);
+    enum cn_err err = cn_bus_rekey(hub->bus, fresh->bus_key, fresh->bus_unsealed, why);
+    return err ? err : cn_auth_reload(hub->auth, fresh, why);
 }
 
 void cn_hub_free(struct cn_hub *hub)
@@ -158,6 +163,7 @@ void cn_hub_free(struct cn_hub *hub)
         cn_loop_free(hub->loops[i]);
     free(hub->loops);
     cn_revocations_free(hub->revocations);
+    cn_auth_free(hub->auth);
     cn_registry_free(hub->registry);
     cn_pool_fini(&hub->letters);
     cn_frame_pools_fini(&hub->frames);

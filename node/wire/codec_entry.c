@@ -84,6 +84,21 @@ enum cn_err cn_codec_entry_check(struct cn_str text, size_t max_bytes, struct cn
     return cn_codec_entry_open(text, max_bytes, pos, &body);
 }
 
+int64_t cn_codec_entry_ts(struct cn_str text)
+{
+    struct cn_pos pos;
+    size_t at = 0;
+    int64_t ts_ms = 0;
+    if (!skip_head(text, &at, &pos))
+        return -1;
+    size_t start = at;
+    while (text.ptr[start - 1] != ':')
+        start--;
+    for (; start < at; start++)
+        ts_ms = ts_ms * 10 + (text.ptr[start] - '0');
+    return ts_ms;
+}
+
 // Names have nothing that JSON escapes, so each field has one spelling only. The content comes
 // after them: whatever it holds is not looked at.
 bool cn_codec_entry_is_between(struct cn_str text, struct cn_str one, struct cn_str other)
