@@ -7,20 +7,33 @@
 #include "chatnode/token.h"
 #include "wire_private.h"
 
+static enum cn_err set_text(void *field, const char *value)
+{
+    char *copy = strdup(value);
+    memcpy(field, &copy, sizeof(copy));
+    return copy ? CN_OK : CN_NOMEM;
+}
+
+// Sets the field to the row's default. CN_NOMEM.
+static enum cn_err set_default(void *field, const struct cn_setting *setting)
+{
+    if (setting->kind == CN_SETTING_TEXT)
+        return set_text(field, setting->text_default);
+    if (setting->kind == CN_SETTING_NUMBER)
+        *(int64_t *)field = setting->number_default;
+    else
+        *(bool *)field = setting->number_default != 0;
+    return CN_OK;
+}
+
 enum cn_err cn_config_set_defaults(struct cn_config *config)
 {
     size_t count;
     const struct cn_setting *settings = cn_settings(&count);
     enum cn_err err = CN_OK;
-    for (size_t i = 0; i < count; i++) {
-        void *field = (char *)config + settings[i].offset;
-        if (settings[i].kind == CN_SETTING_NUMBER)
-            *(int64_t *)field = settings[i].number_default;
-        else if (settings[i].kind == CN_SETTING_SWITCH)
-            *(bool *)field = settings[i].number_default != 0;
-        else if (!(*(char **)field = strdup(settings[i].text_default)))
+    for (size_t i = 0; i < count; i++)
+        if (set_default((char *)config + settings[i].offset, &settings[i]))
             err = CN_NOMEM;
-    }
     return err;
 }
 
