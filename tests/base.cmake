@@ -1,6 +1,13 @@
 # Unit tests of floor 0.
-foreach(module check err log clock buf list hash heap ref thread mailbox reactor listener metrics)
+foreach(module check err log clock buf list hash heap ref thread mailbox reactor listener metrics
+    tls tls_tunnel)
     cn_unit_test(${module} cn_base)
+endforeach()
+
+# These make certificates.
+foreach(module tls tls_tunnel)
+    target_sources(test_${module} PRIVATE support/pki.c)
+    target_link_libraries(test_${module} PRIVATE cn::ssl)
 endforeach()
 
 # cn_wrap(<module> <functions...>): the test may let these allocations of the floor fail.

@@ -26,6 +26,7 @@
 #include "chatnode/web.h"
 
 #include "http_private.h"
+#include "tls_private.h"
 
 enum {
     CN_ADDRESS_BYTES = 64,
@@ -68,8 +69,10 @@ struct cn_edge_loop {
     struct cn_loop *hub_loop;
     struct cn_thread thread;
     struct lws_context *context;
-    struct lws_vhost *vhost;
-    sem_t ready; // posted once the context is made, or has failed
+    struct lws_vhost *vhosts[CN_AUDIENCES]; // of the listeners; the same one where both are plain
+    struct ssl_ctx_st *tls[CN_AUDIENCES];   // OpenSSL's contexts of these; NULL: plain
+    struct ssl_ctx_st *made;                // that of the vhost that is being made
+    sem_t ready;                            // posted once the context is made, or has failed
     sem_t leave; // posted once nobody will wake the loop any more: the context may go
     // Any thread.
     atomic_bool stopping;
@@ -119,8 +122,9 @@ const struct lws_protocols *cn_edge_protocols(void);
 
 // ---- edge_attention.c: who comes while thousands go ----
 
-// The loop has adopted this socket: serves its request now if it is there already.
-void cn_attention_adopted(struct cn_edge_loop *loop, int fd);
+// The loop has adopted this socket: serves its request now if it is there already. With TLS more
+// comes before the request.
+void cn_attention_adopted(struct cn_edge_loop *loop, int fd, bool has_tls);
 
 // From the events of connections that end: takes a turn, and serves newcomers, if the last turn was
 // too long ago. No-op within a turn.
@@ -160,6 +164,7 @@ struct cn_edge {
     bool is_local; // the internal listener is on loopback
     struct cn_edge_loop *loops;
     unsigned loop_count;
+    bool has_tls; // one of the listeners at least
     // Any thread.
     atomic_size_t connections; // open sockets of the public listener
     atomic_size_t operators;   // and of the internal one
@@ -169,6 +174,8 @@ struct cn_edge {
     // Main thread.
     struct cn_listener *public_listener;
     struct cn_listener *internal_listener;
+    struct cn_edge_tls tls[CN_AUDIENCES];
+    struct cn_timer *tls_timer; // looks at the certificates' ends
     unsigned next_loop;
     int64_t said_full_ms; // when the log last told that connections are refused
 };
