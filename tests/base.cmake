@@ -7,7 +7,7 @@ endforeach()
 # These make certificates.
 foreach(module tls tls_tunnel)
     target_sources(test_${module} PRIVATE support/pki.c)
-    target_link_libraries(test_${module} PRIVATE cn::ssl)
+    target_link_libraries(test_${module} PRIVATE cn::ssl cn::crypto)
 endforeach()
 
 # cn_wrap(<module> <functions...>): the test may let these allocations of the floor fail.
