@@ -43,6 +43,7 @@ enum cn_err cn_edge_new(const struct cn_edge_parts *parts, struct cn_edge **out)
     edge->is_local = cn_peer_is_loopback(edge->config->internal_listen);
     err = cn_edge_tls_load(edge);
     if (err) {
+        cn_edge_tls_fini(edge);
         cn_networks_fini(&edge->trusted);
         free(edge);
         free(loops);

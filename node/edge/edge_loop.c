@@ -235,10 +235,12 @@ static bool make_context(struct cn_edge_loop *loop)
         .retry_and_idle_policy = &no_pings,
         .alpn = "http/1.1",
     };
-    // The authorities of the system are for a client's TLS, which the library makes ready too.
-    if (loop->edge->has_tls)
-        info.options |=
-            LWS_SERVER_OPTION_DO_SSL_GLOBAL_INIT | LWS_SERVER_OPTION_DISABLE_OS_CA_CERTS;
+    // The library makes a context for clients ready too, unless it gets one; of several contexts'
+    // own 4.1.6 frees but the latest's.
+    if (loop->edge->has_tls) {
+        info.options |= LWS_SERVER_OPTION_DO_SSL_GLOBAL_INIT;
+        info.provided_client_ssl_ctx = loop->edge->tls_client;
+    }
     loop->context = lws_create_context(&info);
     if (!loop->context) {
         CN_LOG(ERROR, "loop.context",

@@ -85,13 +85,17 @@ enum cn_err cn_edge_check(const struct cn_config *config)
 
 enum cn_err cn_edge_tls_load(struct cn_edge *edge)
 {
+    const struct cn_tls_files none = {0};
     struct cn_tls_identity *identities[CN_AUDIENCES];
+    struct cn_tls_why why;
     enum cn_err err = load_both(edge->config, identities);
-    for (int i = 0; !err && i < CN_AUDIENCES; i++) {
+    if (err)
+        return err;
+    for (int i = 0; i < CN_AUDIENCES; i++) {
         edge->tls[i].identity = identities[i];
         edge->has_tls |= identities[i] != NULL;
     }
-    return err;
+    return edge->has_tls ? cn_tls_client_new(&none, 0, &edge->tls_client, &why) : CN_OK;
 }
 
 // ---- A loop's contexts ----
@@ -201,6 +205,7 @@ enum cn_err cn_edge_tls_start(struct cn_edge *edge)
 void cn_edge_tls_fini(struct cn_edge *edge)
 {
     cn_timer_free(edge->tls_timer);
+    cn_tls_client_free(edge->tls_client);
     for (int i = 0; i < CN_AUDIENCES; i++)
         cn_tls_identity_release(edge->tls[i].identity);
 }
