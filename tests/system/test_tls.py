@@ -117,11 +117,13 @@ def test_there_is_no_resumption(node, trust):
 
 
 def test_plain_text_on_the_port_is_answered_with_nothing(node, raw):
+    before = node.metric("chatnode_connections")
     client = raw(node)
     client.send(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n")
     while client.recv():
         pass
     assert b"HTTP" not in client.buffer  # an alert of TLS, or nothing
+    eventually(lambda: node.metric("chatnode_connections") <= before)
     assert node.get("/healthz").status == 200
 
 
