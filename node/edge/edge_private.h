@@ -176,7 +176,7 @@ struct cn_edge {
     struct cn_listener *internal_listener;
     struct cn_edge_tls tls[CN_AUDIENCES];
     struct ssl_ctx_st *tls_client; // for the client in libwebsockets, which nobody uses
-    struct cn_timer *tls_timer; // looks at the certificates' ends
+    struct cn_timer *tls_timer;    // looks at the certificates' ends
     unsigned next_loop;
     int64_t said_full_ms; // when the log last told that connections are refused
 };

@@ -23,19 +23,26 @@ class Pki:
                           "-subj", f"/CN={name}")
 
     def _openssl(self, *words):
-        done = subprocess.run(["openssl", *[str(word) for word in words]], cwd=self.dir, capture_output=True, text=True,
-                              check=False)
+        done = self._try(*words)
         assert done.returncode == 0, done.stderr
+
+    def _try(self, *words):
+        return subprocess.run(["openssl", *[str(word) for word in words]], cwd=self.dir, capture_output=True, text=True,
+                              check=False)
 
     def path(self, file):
         return self.dir / file
 
-    def issue(self, name, by="ca", alt="DNS:localhost,IP:127.0.0.1", days=30, authority=None):
+    def issue(self, name, by="ca", alt="DNS:localhost,IP:127.0.0.1", days=30):
         """NAME.crt and NAME.key. With `days` below 0 it has expired already. Returns both paths."""
         (self.dir / f"{name}.ext").write_text(f"subjectAltName={alt}\n")
         self._openssl("req", "-new", *_NEW_KEY, "-keyout", f"{name}.key", "-out", f"{name}.csr", "-subj", f"/CN={name}")
-        self._openssl("x509", "-req", "-in", f"{name}.csr", "-CA", f"{by}.crt", "-CAkey", f"{by}.key", "-CAcreateserial",
-                      "-days", days, "-extfile", f"{name}.ext", "-out", f"{name}.crt")
+        sign = ["x509", "-req", "-in", f"{name}.csr", "-CA", f"{by}.crt", "-CAkey", f"{by}.key", "-CAcreateserial",
+                "-extfile", f"{name}.ext", "-out", f"{name}.crt"]
+        # Days below 0 are not taken from OpenSSL 3.4 on; before that, moments are not.
+        if days >= 0 or self._try(*sign, "-days", days).returncode != 0:
+            self._openssl(*sign, *(["-days", days] if days >= 0 else
+                                   ["-not_before", "20200101000000Z", "-not_after", "20200102000000Z"]))
         return self.path(f"{name}.crt"), self.path(f"{name}.key")
 
     def install(self, name, place="live"):
