@@ -20,11 +20,11 @@
 #include "chatnode/loop.h"
 #include "chatnode/metrics_table.h"
 #include "chatnode/protocol.h"
-#include "chatnode/ratelimit.h"
 #include "chatnode/session.h"
 #include "chatnode/thread.h"
 #include "chatnode/web.h"
 
+#include "governor_private.h"
 #include "http_private.h"
 #include "tls_private.h"
 
@@ -145,23 +145,6 @@ void cn_attention_look(struct cn_edge_loop *loop);
 // libwebsockets keeps bytes that the socket did not take: until conn->stalled is out of the loop's
 // list the client is watched, and cut off when it ends its side.
 void cn_stalled_add(struct cn_conn *conn);
-
-// ---- edge_governor.c: how many sessions may begin in a second ----
-
-struct cn_governor {
-    struct cn_mutex lock;            // guards the rest
-    struct cn_ratelimit admitted;    // sessions that may begin
-    struct cn_ratelimit turned_away; // lacks those that were told to come back and are not due yet
-    uint32_t noise;
-};
-
-// At most `per_s` sessions a second, two seconds' worth at once; 0: no limit. Fini once.
-void cn_governor_init(struct cn_governor *governor, int64_t per_s);
-void cn_governor_fini(struct cn_governor *governor);
-
-// 0: a session may begin. Else in how many seconds the client shall try again. Clients that resume
-// may use up the burst, others only its first half. Any thread.
-CN_MUSTCHECK int64_t cn_governor_admit(struct cn_governor *governor, bool resumes);
 
 // ---- edge.c ----
 
