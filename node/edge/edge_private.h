@@ -5,11 +5,13 @@
 #define CHATNODE_EDGE_PRIVATE_H
 
 #include <libwebsockets.h>
-#include <netinet/in.h>
 #include <semaphore.h>
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <string.h>
+#include <strings.h>
 
+#include "chatnode/address.h"
 #include "chatnode/admin.h"
 #include "chatnode/api.h"
 #include "chatnode/buf.h"
@@ -20,6 +22,7 @@
 #include "chatnode/loop.h"
 #include "chatnode/metrics_table.h"
 #include "chatnode/protocol.h"
+#include "chatnode/quota.h"
 #include "chatnode/ratelimit.h"
 #include "chatnode/session.h"
 #include "chatnode/thread.h"
@@ -28,37 +31,55 @@
 #include "http_private.h"
 
 enum {
-    CN_ADDRESS_BYTES = 64,
-    CN_AWAITED_MAX = 128, // newcomers that a loop looks after itself while connections end
+    CN_HEADER_BYTES = 4096, // of a request's headers, all together
+    CN_AWAITED_MAX = 128,   // newcomers that a loop looks after itself while connections end
     CN_OPERATORS_MAX = 64 // connections to the internal listener; part of the reserved descriptors
 };
 
-// ---- edge_peer.c: whom to believe about a client's address ----
+// ---- edge_peer.c: who the other end of a connection is ----
 
-struct cn_network {
-    struct in6_addr address; // an IPv4 address is mapped
-    unsigned prefix_bits;    // of the mapped form, 0 to 128
+// Of a connection whose address is limited, or was told by a PROXY header. Owned by the connection;
+// libwebsockets' opaque data of it.
+struct cn_peer {
+    struct cn_address address;
+    struct cn_quota *quota; // held in edge->addresses; NULL: exempt
 };
 
-struct cn_networks {
-    struct cn_network *all;
-    size_t count;
-};
-
-// Reads "10.0.0.0/8, ::1, 127.0.0.1". CN_INVALID, CN_NOMEM. Free with cn_networks_fini.
-CN_MUSTCHECK enum cn_err cn_networks_parse(const char *list, struct cn_networks *out);
-void cn_networks_fini(struct cn_networks *networks);
-
-// True when the address, as text, is in one of the networks.
-bool cn_networks_have(const struct cn_networks *networks, const char *address);
+// The connection's, or NULL: it has none, or is an operator's. The loop's thread.
+struct cn_peer *cn_peer_of(struct lws *wsi);
 
 // True for "127.0.0.1:9000", "[::1]:9000" and the like: only this machine can connect there.
 bool cn_peer_is_loopback(const char *listen);
 
-// The client's address: the socket's, or, where that is trusted, the right-most address of
-// `forwarded_for` (X-Forwarded-For) that is not.
-void cn_peer_address(const struct cn_networks *trusted, const char *socket_address,
-                     char *forwarded_for, char out[CN_ADDRESS_BYTES]);
+// The address of the socket's other end, or of the one that a PROXY header named for it. False: it
+// has gone already.
+bool cn_peer_address(struct lws *wsi, struct cn_address *out);
+
+// The client's address: the same, or, where that is trusted, what X-Forwarded-For says.
+bool cn_peer_client_address(const struct cn_edge *edge, struct lws *wsi, struct cn_address *out);
+
+// Whether the client came over TLS: to us, or to a trusted proxy that says so (X-Forwarded-Proto).
+bool cn_peer_is_tls(const struct cn_edge *edge, struct lws *wsi);
+
+// ---- edge_quota.c: limits by address ----
+
+// Makes edge->addresses if the settings ask for any limit. CN_NOMEM.
+CN_MUSTCHECK enum cn_err cn_edge_quota_init(struct cn_edge *edge);
+
+// Counts a connection from this address. 0: it may be; *out is then due to cn_peer_free, or NULL
+// where nothing is to be kept of it. Else in how many seconds the client may try again. Any thread.
+CN_MUSTCHECK int64_t cn_peer_admit(struct cn_edge *edge, const struct cn_address *address,
+                                   bool is_told, struct cn_peer **out);
+void cn_peer_free(struct cn_edge *edge, struct cn_peer *peer); // takes NULL
+
+// ---- edge_proxy.c: the PROXY protocol ----
+
+// Reads the header, then hands the connection over; one without a good header, or from an address
+// that is not trusted, is closed. The descriptor is its own from now on. Main thread.
+void cn_proxy_await(struct cn_edge *edge, int fd, const struct cn_address *balancer);
+
+// Closes the connections whose header has not come.
+void cn_proxy_close_all(struct cn_edge *edge);
 
 // ---- edge_loop.c ----
 
@@ -98,8 +119,10 @@ CN_MUSTCHECK enum cn_err cn_edge_loop_start(struct cn_edge_loop *loop);
 // Ends the thread, closing its sockets; legal on one that never started.
 void cn_edge_loop_stop(struct cn_edge_loop *loop);
 
-// Gives a connected socket to the loop; main thread. The loop closes it if it cannot adopt it.
-void cn_edge_loop_adopt(struct cn_edge_loop *loop, int fd, enum cn_audience audience);
+// Gives a connected socket, and its peer (may be NULL), to the loop; main thread. The loop closes
+// it if it cannot adopt it.
+void cn_edge_loop_adopt(struct cn_edge_loop *loop, int fd, enum cn_audience audience,
+                        struct cn_peer *peer);
 
 // Makes the loop take a turn. Any thread.
 void cn_edge_loop_wake(struct cn_edge_loop *loop);
@@ -157,7 +180,9 @@ struct cn_edge {
     struct cn_reactor *reactor;
     struct cn_hub *hub;
     struct cn_networks trusted;
-    bool is_local; // the internal listener is on loopback
+    struct cn_quotas *addresses; // NULL: none is limited; has locks of its own
+    bool is_local;               // the internal listener is on loopback
+    bool awaits_proxy;           // public connections begin with a PROXY header
     struct cn_edge_loop *loops;
     unsigned loop_count;
     // Any thread.
@@ -170,7 +195,10 @@ struct cn_edge {
     struct cn_listener *public_listener;
     struct cn_listener *internal_listener;
     unsigned next_loop;
-    int64_t said_full_ms; // when the log last told that connections are refused
+    struct cn_link waiting; // connections whose PROXY header has not come
+    size_t waiting_count;
+    int64_t said_full_ms;    // when the log last told that connections are refused
+    int64_t said_crowded_ms; // the same of one address
 };
 
 // The count of open sockets of this audience. Any thread.
@@ -180,6 +208,14 @@ static inline atomic_size_t *cn_edge_count(struct cn_edge *edge, enum cn_audienc
 }
 
 // ---- edge_accept.c ----
+
+// Gives a public connection from this address to a loop, or refuses it: there are too many from
+// there. `is_told`: a PROXY header has said so. Main thread.
+void cn_edge_hand_over(struct cn_edge *edge, int fd, const struct cn_address *address,
+                       bool is_told);
+
+// Closes a public connection that no loop has got. Main thread.
+void cn_edge_drop(struct cn_edge *edge, int fd);
 
 // Opens both listeners. CN_SYSTEM, CN_INVALID: logged. Main thread.
 CN_MUSTCHECK enum cn_err cn_edge_listen(struct cn_edge *edge);
