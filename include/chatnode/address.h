@@ -31,6 +31,7 @@ struct cn_address cn_address_of_v4(const unsigned char bytes[4]);
 // Writes the address as text: IPv4 with dots, IPv6 without brackets (RFC 5952).
 void cn_address_format(const struct cn_address *address, char out[CN_ADDRESS_BYTES]);
 
+// True for the same address, however it was written.
 bool cn_address_equal(const struct cn_address *a, const struct cn_address *b);
 
 // True for 127.0.0.0/8 and ::1: only this machine has it.

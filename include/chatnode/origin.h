@@ -24,6 +24,7 @@ CN_MUSTCHECK enum cn_err cn_origin_parse(struct cn_str text, struct cn_origin *o
 // over TLS or not. CN_INVALID: that is no host.
 CN_MUSTCHECK enum cn_err cn_origin_of_host(struct cn_str host, bool is_tls, struct cn_origin *out);
 
+// True when scheme, host and port are the same.
 bool cn_origin_equal(const struct cn_origin *a, const struct cn_origin *b);
 
 // True when `list`, origins between commas, has this one, or has "*". Items that are no origins

@@ -175,6 +175,8 @@ enum cn_err cn_session_new(struct cn_loop *loop, struct cn_sink *sink, const str
     struct cn_str user = hello->user.ptr ? hello->user : make_guest_name(loop, guest);
     enum cn_err err = cn_registry_add(loop->hub->registry, user, &session->registration);
     if (err) {
+        if (err == CN_FULL)
+            cn_metrics_add(cn_metric_closed(CN_REASON_TOO_MANY), 1);
         free(session);
         return err;
     }

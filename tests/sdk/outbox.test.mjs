@@ -297,3 +297,52 @@ test("errors for what is not wanted any more are not shown, those for nothing ar
   const codes = events.filter(([name]) => name === "error").map(([, { code }]) => code);
   assert.deepEqual(codes, ["binary"]);
 });
+
+const limited = ({ id }, inMs) =>
+  ({ type: "error", id, code: "rate_limited", message: "too much", retry: true, in_ms: inMs });
+
+test("what was too much is sent again when the server said, same id, same order", async () => {
+  const { chat, clock, last } = inLobby({ window: 8 });
+  const sent = [1, 2, 3].map((content) => chat.send("lobby", content));
+  const first = last().take("message");
+  last().say(ack(first[0]), limited(first[1], 3_000), limited(first[2], 3_200));
+  assert.equal((await sent[0]).ts, 7);
+  clock.pass(2_999);
+  assert.deepEqual(last().take("message"), []);
+  clock.pass(1);
+  const second = last().take("message");
+  assert.deepEqual(second, [first[1]], "one at a time, until it is taken");
+  last().say(ack(second[0]));
+  const third = last().take("message");
+  assert.deepEqual(third, [first[2]]);
+  last().say(ack(third[0]));
+  assert.deepEqual((await Promise.all(sent)).map(({ dup }) => dup), [false, false, false]);
+});
+
+test("after it was too much the pace grows again with what is taken", () => {
+  const { chat, clock, last } = inLobby({ window: 8 });
+  for (let i = 0; i < 20; i++) chat.send("lobby", i);
+  for (const frame of last().take("message")) last().say(limited(frame, 100));
+  clock.pass(100);
+  const sizes = [];
+  for (let round = 0; round < 4; round++) {
+    const frames = last().take("message");
+    sizes.push(frames.length);
+    last().say(...frames.map((frame) => ack(frame)));
+  }
+  assert.equal(sizes[0], 1);
+  assert.ok(sizes[3] > sizes[1] && sizes[3] <= 8, `${sizes}`);
+});
+
+test("a wait that is no number, or has no end, is not taken at its word", () => {
+  for (const [inMs, afterMs] of [["soon", 1], [-5, 1], [1e12, 60_000]]) {
+    const { chat, clock, last } = inLobby();
+    chat.send("lobby", "hi");
+    last().say(limited(last().take("message")[0], inMs));
+    for (let passed = 0; passed < afterMs; passed += 10_000) {
+      clock.pass(Math.min(10_000, afterMs));
+      last().say({ type: "pong" });
+    }
+    assert.equal(last().take("message").length, 1, `${inMs}`);
+  }
+});

@@ -78,9 +78,9 @@ static void loopback_is_this_machine(void **state)
     static const struct {
         const char *text;
         bool is;
-    } rows[] = {{"127.0.0.1", true}, {"127.9.9.9", true}, {"::1", true},
-                {"::ffff:127.0.0.1", true}, {"128.0.0.1", false}, {"::2", false},
-                {"::", false}, {"fe80::1", false}};
+    } rows[] = {
+        {"127.0.0.1", true},  {"127.9.9.9", true}, {"::1", true}, {"::ffff:127.0.0.1", true},
+        {"128.0.0.1", false}, {"::2", false},      {"::", false}, {"fe80::1", false}};
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         struct cn_address address = address_of(rows[i].text);
         assert_int_equal(cn_address_is_loopback(&address), rows[i].is);
@@ -136,8 +136,9 @@ static void networks_have_their_addresses(void **state)
 static void wrong_lists_are_refused(void **state)
 {
     (void)state;
-    static const char *const lists[] = {"x", ",", "10.0.0.0/33", "10.0.0.0/", "::/129", "10.0.0.0/-1",
-                                        ",10.0.0.1", "10.0.0.0/8/8", "10.0.0.0/ 8"};
+    static const char *const lists[] = {"x",          ",",           "10.0.0.0/33", "10.0.0.0/",
+                                        "::/129",     "10.0.0.0/-1", ",10.0.0.1",   "10.0.0.0/8/8",
+                                        "10.0.0.0/ 8"};
     struct cn_networks networks;
     for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++)
         if (cn_networks_parse(cn_str_of(lists[i]), &networks) != CN_INVALID)

@@ -19,13 +19,43 @@ static struct cn_origin origin_of(const char *text)
 static void texts_that_are_no_origin(void **state)
 {
     (void)state;
-    static const char *const texts[] = {
-        "", "null", "*", "a.b", "://a", "http://", "http:/a", "http:a", "https://a.b/", "https://a/b",
-        "https://a?b", "https://a#b", "https://u@a", "https://u:p@a", "https://a:", "https://a:0",
-        "https://a:65536", "https://a:4433333", "https://a:-1", "https://a:1:2",
-        "https://:443", "https://a b", " https://a", "https://a ", "1http://a", "ht tp://a",
-        "https://[::1", "https://::1", "https://[x]", "https://[]", "https://[::1]x", "https://[::1]:",
-        "https://a,b", "https://*.a", "https://a\n", "https://a%41", "https://\xc3\xa4.example"};
+    static const char *const texts[] = {"",
+                                        "null",
+                                        "*",
+                                        "a.b",
+                                        "://a",
+                                        "http://",
+                                        "http:/a",
+                                        "http:a",
+                                        "https://a.b/",
+                                        "https://a/b",
+                                        "https://a?b",
+                                        "https://a#b",
+                                        "https://u@a",
+                                        "https://u:p@a",
+                                        "https://a:",
+                                        "https://a:0",
+                                        "https://a:65536",
+                                        "https://a:4433333",
+                                        "https://a:-1",
+                                        "https://a:1:2",
+                                        "https://:443",
+                                        "https://a b",
+                                        " https://a",
+                                        "https://a ",
+                                        "1http://a",
+                                        "ht tp://a",
+                                        "https://[::1",
+                                        "https://::1",
+                                        "https://[x]",
+                                        "https://[]",
+                                        "https://[::1]x",
+                                        "https://[::1]:",
+                                        "https://a,b",
+                                        "https://*.a",
+                                        "https://a\n",
+                                        "https://a%41",
+                                        "https://\xc3\xa4.example"};
     struct cn_origin origin;
     for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
         if (cn_origin_parse(cn_str_of(texts[i]), &origin) != CN_INVALID)

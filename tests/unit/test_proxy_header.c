@@ -32,8 +32,9 @@ static const struct row good[] = {
     ROW("PROXY UNKNOWN\r\n", NULL),
     ROW("PROXY UNKNOWN ffff::1 anything at all\r\n", NULL),
     ROW(V2 "\x21\x11\0\x0c\xc0\0\2\7\xc0\0\2\1\x12\x67\x1f\x40", "192.0.2.7"),
-    ROW(V2 "\x21\x21\0\x24\x20\1\x0d\xb8\0\0\0\0\0\0\0\0\0\0\0\7\x20\1\x0d\xb8\0\0\0\0\0\0\0\0\0\0\0\1"
-           "\x12\x67\x1f\x40",
+    ROW(V2
+        "\x21\x21\0\x24\x20\1\x0d\xb8\0\0\0\0\0\0\0\0\0\0\0\7\x20\1\x0d\xb8\0\0\0\0\0\0\0\0\0\0\0\1"
+        "\x12\x67\x1f\x40",
         "2001:db8::7"),
     // With what follows the addresses: types and lengths that are skipped, and a broken one too.
     ROW(V2 "\x21\x11\0\x13\xc0\0\2\7\xc0\0\2\1\x12\x67\x1f\x40\3\0\4abcd", "192.0.2.7"),
@@ -67,12 +68,12 @@ static const struct row bad[] = {
     ROW("PROXY UNKNOWNS\r\n", NULL),
     ROW("PROXY \r\n", NULL),
     ROW("PROXY TCP4 192.0.2.7\0 192.0.2.1 1 1\r\n", NULL),
-    ROW(V2 "\x11\x11\0\0", NULL),                  // version 1 in the form of 2
-    ROW(V2 "\x22\x11\0\0", NULL),                  // neither LOCAL nor PROXY
+    ROW(V2 "\x11\x11\0\0", NULL),                                   // version 1 in the form of 2
+    ROW(V2 "\x22\x11\0\0", NULL),                                   // neither LOCAL nor PROXY
     ROW(V2 "\x21\x11\0\x0b\xc0\0\2\7\xc0\0\2\1\x12\x67\x1f", NULL), // too short for its addresses
     ROW(V2 "\x21\x21\0\x0c\xc0\0\2\7\xc0\0\2\1\x12\x67\x1f\x40", NULL),
     ROW(V2 "\x21\x31\0\x0c\xc0\0\2\7\xc0\0\2\1\x12\x67\x1f\x40", NULL),
-    ROW(V2 "\x21\x41\0\0", NULL), // no such family
+    ROW(V2 "\x21\x41\0\0", NULL),                                       // no such family
     ROW(V2 "\x21\x13\0\x0c\xc0\0\2\7\xc0\0\2\1\x12\x67\x1f\x40", NULL), // nor transport
     ROW(V2 "\x21\x11\x02\x09", NULL), // longer than 536 in all: known before it is there
     ROW(V2 "\x21\x11\xff\xff", NULL),

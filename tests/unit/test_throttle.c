@@ -166,8 +166,14 @@ static void joins_are_limited_and_nothing_else_by_that(void **state)
 static void a_refused_request_takes_nothing(void **state)
 {
     (void)state;
-    static const char *const settings[] = {"--message-rate", "1",           "--message-burst", "2",
-                                           "--join-rate",    "1",           "--flood-limit",   "0",
+    static const char *const settings[] = {"--message-rate",
+                                           "1",
+                                           "--message-burst",
+                                           "2",
+                                           "--join-rate",
+                                           "1",
+                                           "--flood-limit",
+                                           "0",
                                            NULL};
     open_rig(settings);
     struct client *ann = rig_member(&rig, 0, "ann", "");
@@ -232,8 +238,8 @@ static void the_nodes_rate_is_nobodys_fault(void **state)
 static void who_does_not_stop_is_closed(void **state)
 {
     (void)state;
-    static const char *const settings[] = {"--message-rate", "1",  "--message-burst", "1",
-                                           "--flood-limit",  "10", NULL};
+    static const char *const settings[] = {
+        "--message-rate", "1", "--message-burst", "1", "--flood-limit", "10", NULL};
     open_rig(settings);
     struct client *ann = rig_member(&rig, 0, "ann", "");
     struct client *bob = rig_member(&rig, 0, "bob", "");

@@ -12,7 +12,7 @@
 /** Close codes of the server, by name. 4000-4499: it reconnects; 4500-4999: it does not. */
 export const CLOSE = Object.freeze({
   protocol: 1002, text: 1007, too_big: 1009, internal: 1011, restart: 1012,
-  no_pong: 4000, slow: 4001,
+  no_pong: 4000, slow: 4001, flooding: 4510, too_many: 4511,
 });
 
 const FINAL_RFC_CODES = new Set([1002, 1003, 1007, 1008, 1009, 1010]);
@@ -26,6 +26,7 @@ const PROBE_MS = 4_000; // a ping is answered within this time, or the connectio
 const DEDUPE_MS = 300_000; // the server's memory of ids, unless it says otherwise
 const KNOWN_MAX = 1_024; // positions remembered of a channel
 const IN_FLIGHT_MAX = 32;
+const WAIT_MAX_MS = 60_000; // the longest that the server can ask for before a retry
 const CLOSING_MS = 2_000; // for the server to confirm a close, where the socket would wait longer
 const NAME = /^[A-Za-z0-9_.:-]{1,64}$/;
 const ID = /^[A-Za-z0-9_-]{1,64}$/;
@@ -158,6 +159,7 @@ export class Chatnode {
   #attempts = 0; // connections tried since the last stable one
   #dialAt = 0; // when the next connection is tried
   #retries = 0; // `error` with retry:true since the last success
+  #pace = IN_FLIGHT_MAX; // requests, and joins, at once: one after the server said it was too much
   #connectedAt = 0;
   #moveAt = null; // when the server wants us to go elsewhere
   #heard = 0; // frames heard; the watchdog looks whether it grows
@@ -243,7 +245,8 @@ export class Chatnode {
     }
     const waiter = deferred();
     room.waiters.push(waiter);
-    if (this.#state === "connected" && room.request === null) this.#sendJoin(room);
+    const isBehindOthers = this.#timers.has("retry") && this.#pace < IN_FLIGHT_MAX;
+    if (this.#state === "connected" && room.request === null && !isBehindOthers) this.#sendJoin(room);
     return waiter.promise;
   }
 
@@ -254,6 +257,7 @@ export class Chatnode {
     this.#saved.delete(name);
     room?.settle("reject", leftError(name));
     if (room && !room.isJoined) this.#rejectWaiting(name, leftError(name));
+    this.#joinRooms(); // it may have kept another one waiting
     if (!room || this.#state !== "connected") return Promise.resolve();
     return this.#request({ type: "leave", room: name }).then(() => {}, (problem) => {
       if (problem.code !== "not_joined") throw problem; // a join that failed needs no leave
@@ -320,7 +324,7 @@ export class Chatnode {
   // requests wait until the room is joined.
   #flush() {
     if (this.#state !== "connected" || this.#timers.has("retry")) return;
-    let free = Math.min(this.#welcome.limits?.max_in_flight ?? IN_FLIGHT_MAX, IN_FLIGHT_MAX);
+    let free = Math.min(this.#welcome.limits?.max_in_flight ?? IN_FLIGHT_MAX, this.#pace);
     const under = new Map(); // how many are under way, by channel
     for (const request of [...this.#requests.values()]) {
       const { channel, gate, type, inFlight } = request;
@@ -392,9 +396,14 @@ export class Chatnode {
   #answer(frame) {
     const request = this.#requests.get(frame.id);
     if (!request) return; // answered before: a retry crossed its answer
-    this.#retries = 0;
+    this.#succeed();
     this.#settle(request, "resolve", withoutEnvelope(frame));
     this.#flush();
+  }
+
+  #succeed() {
+    this.#retries = 0;
+    this.#pace = Math.min(this.#pace + 1, IN_FLIGHT_MAX);
   }
 
   // ---- the connection ----
@@ -566,10 +575,18 @@ export class Chatnode {
     this.#opening = null;
     if (this.#state !== "connected") return; // a listener closed it
     this.#watch();
-    for (const room of this.#rooms.values()) {
-      if (room.request === null) this.#sendJoin(room);
-    }
+    this.#joinRooms();
     this.#flush();
+  }
+
+  // Asks for the rooms that are not asked for yet, as many as may be at once.
+  #joinRooms() {
+    if (this.#state !== "connected" || this.#timers.has("retry")) return;
+    const rooms = [...this.#rooms.values()].filter((room) => !room.isJoined);
+    let free = this.#pace - rooms.filter((room) => room.request !== null).length;
+    for (const room of rooms) {
+      if (room.request === null && free-- > 0) this.#sendJoin(room);
+    }
   }
 
   #openRoom(name) {
@@ -590,12 +607,13 @@ export class Chatnode {
     if (frame.inbox) return this.#inbox.joined(frame, this.#inboxAsked, true);
     const room = this.#rooms.get(frame.room);
     if (!room || room.request !== frame.id) return; // left meanwhile
-    this.#retries = 0;
+    this.#succeed();
     room.isJoined = true;
     room.request = null;
     room.cursor.joined(frame, room.asked, false);
     room.settle("resolve", withoutEnvelope(frame));
     this.#emit("joined", withoutEnvelope(frame));
+    this.#joinRooms();
     this.#flush();
   }
 
@@ -621,12 +639,12 @@ export class Chatnode {
     this.#emit("gap", { ...channel(frame.room), reset: true });
   }
 
-  #onError({ id, code, message, retry = false }) {
+  #onError({ id, code, message, retry = false, in_ms: inMs }) {
     const error = new ChatnodeError(code, message, retry);
     const request = this.#requests.get(id);
     const room = [...this.#rooms.values()].find((each) => id !== undefined && each.request === id);
     if (request || room) {
-      if (retry) this.#retryLater(request, room);
+      if (retry) this.#retryLater(request, room, inMs);
       else if (request) this.#fail(request, error);
       else this.#refuseRoom(room, error);
     } else if (id === undefined) {
@@ -644,17 +662,20 @@ export class Chatnode {
     if (room.waiters.length === 0) this.#emit("error", error);
     room.settle("reject", error);
     this.#rejectWaiting(room.name, error);
+    this.#joinRooms();
   }
 
-  // Under the same id, so that the server can tell. All wait, to keep their order.
-  #retryLater(request, room) {
+  // Under the same id, so that the server can tell. All wait, to keep their order. A server for which
+  // it was too much says how long; then one at a time is tried, and more only as they are taken.
+  #retryLater(request, room, inMs) {
     if (request) request.inFlight = false;
     if (room) room.request = null;
+    if (inMs !== undefined) this.#pace = 1;
     if (this.#timers.has("retry")) return;
-    this.#start("retry", this.#backOff(this.#retries++), () => {
-      for (const each of this.#rooms.values()) {
-        if (!each.isJoined && each.request === null) this.#sendJoin(each);
-      }
+    const backOffMs = this.#backOff(this.#retries++);
+    const waitMs = inMs === undefined ? backOffMs : Math.min(Math.max(Number(inMs) || 0, 1), WAIT_MAX_MS);
+    this.#start("retry", waitMs, () => {
+      this.#joinRooms();
       this.#flush();
     });
   }
