@@ -311,28 +311,50 @@ test("what was too much is sent again when the server said, same id, same order"
   assert.deepEqual(last().take("message"), []);
   clock.pass(1);
   const second = last().take("message");
-  assert.deepEqual(second, [first[1]], "one at a time, until it is taken");
+  assert.deepEqual(second, [first[1]], "one at a time");
   last().say(ack(second[0]));
+  assert.deepEqual(last().take("message"), [], "and no faster than the server seems to allow");
+  clock.pass(3_000);
   const third = last().take("message");
   assert.deepEqual(third, [first[2]]);
   last().say(ack(third[0]));
   assert.deepEqual((await Promise.all(sent)).map(({ dup }) => dup), [false, false, false]);
 });
 
-test("after it was too much the pace grows again with what is taken", () => {
-  const { chat, clock, last } = inLobby({ window: 8 });
-  for (let i = 0; i < 20; i++) chat.send("lobby", i);
-  for (const frame of last().take("message")) last().say(limited(frame, 100));
-  clock.pass(100);
-  const sizes = [];
-  for (let round = 0; round < 4; round++) {
-    const frames = last().take("message");
-    sizes.push(frames.length);
-    last().say(...frames.map((frame) => ack(frame)));
+// A server with a token bucket; how many requests it refused, and how long it took.
+function serve({ perSecond, burst, count }) {
+  const { chat, clock, last } = inLobby({ window: 8, outbox: count });
+  let [level, at, refused, taken] = [burst, clock.now(), 0, 0];
+  const began = clock.now();
+  for (let i = 0; i < count; i++) chat.send("lobby", i);
+  while (taken < count && clock.now() - began < 600_000) {
+    for (const frame of last().take("message")) {
+      level = Math.min(burst, level + (clock.now() - at) * perSecond / 1_000);
+      at = clock.now();
+      if (level >= 1) {
+        level -= 1;
+        assert.equal(frame.content, taken++, "in order");
+        last().say(ack(frame));
+      } else {
+        refused++;
+        last().say(limited(frame, Math.ceil((1 - level) * 1_000 / perSecond)));
+      }
+    }
+    clock.pass(1);
+    if (clock.now() % 5_000 === 0) last().say({ type: "pong" });
   }
-  assert.equal(sizes[0], 1);
-  assert.ok(sizes[3] > sizes[1] && sizes[3] <= 8, `${sizes}`);
-});
+  return { refused, taken, ms: clock.now() - began };
+}
+
+for (const [perSecond, burst] of [[1, 1], [10, 1], [10, 50], [50, 5], [500, 5]]) {
+  test(`a server that allows ${perSecond} a second, ${burst} at once, is asked for hardly more`, () => {
+    const count = Math.min(perSecond * 30, 600);
+    const { refused, taken, ms } = serve({ perSecond, burst, count });
+    assert.equal(taken, count);
+    assert.ok(refused / Math.max(ms / 10_000, 1) < 60, `${refused} refused in ${ms} ms`); // flood-limit: 100 in 10 s
+    assert.ok(ms < 3_000 + 3_000 * count / perSecond, `${ms} ms`);
+  });
+}
 
 test("a wait that is no number, or has no end, is not taken at its word", () => {
   for (const [inMs, afterMs] of [["soon", 1], [-5, 1], [1e12, 60_000]]) {

@@ -338,6 +338,7 @@ test("joins that were too much are sent again when the server said, one at a tim
   for (let asked = last().take("join"); asked.length > 0; asked = last().take("join")) {
     seen.push(asked.map(({ room }) => room));
     for (const { room, id } of asked) last().say({ type: "joined", room, pos: "5-0", recovered: false, id });
+    clock.pass(700);
   }
   assert.deepEqual(seen[0], ["a"]);
   assert.deepEqual(seen.flat(), [...names, "d"]);

@@ -77,6 +77,42 @@ export class ChatnodeError extends Error {
   }
 }
 
+// What the server seems to allow: a bucket of tokens like its own, learned from its refusals.
+class Pace {
+  #most = 8; // tokens at once
+  #level = 1;
+  #taken = 0; // requests that were taken since the last refusal
+
+  constructor(now, inMs) {
+    this.gapMs = inMs; // from one token to the next
+    this.at = now + inMs; // when `#level` was, or will be, right
+  }
+
+  refused(now, inMs) {
+    this.gapMs = Math.min(Math.max(this.gapMs * 1.25, inMs), WAIT_MAX_MS);
+    this.#most = Math.max(1, this.#most >> 1);
+    this.#level = 1;
+    this.#taken = 0;
+    this.at = now + inMs;
+  }
+
+  taken() {
+    if (++this.#taken % 32 !== 0) return;
+    this.gapMs *= 0.95;
+    this.#most = Math.min(this.#most + 1, IN_FLIGHT_MAX);
+  }
+
+  // In how many milliseconds there is a token; 0: it was spent.
+  spend(now) {
+    if (now < this.at) return this.at - now;
+    this.#level = Math.min(this.#most, this.#level + (now - this.at) / this.gapMs);
+    this.at = now;
+    if (this.#level < 1) return Math.ceil((1 - this.#level) * this.gapMs);
+    this.#level -= 1;
+    return 0;
+  }
+}
+
 // How far one channel (a room or the inbox) was read.
 class Cursor {
   resume = null; // the position to resume from; null: from nowhere
@@ -159,7 +195,7 @@ export class Chatnode {
   #attempts = 0; // connections tried since the last stable one
   #dialAt = 0; // when the next connection is tried
   #retries = 0; // `error` with retry:true since the last success
-  #pace = IN_FLIGHT_MAX; // requests, and joins, at once: one after the server said it was too much
+  #pace = null; // how fast to go, once the server has said that it was too much: see Pace
   #connectedAt = 0;
   #moveAt = null; // when the server wants us to go elsewhere
   #heard = 0; // frames heard; the watchdog looks whether it grows
@@ -245,9 +281,14 @@ export class Chatnode {
     }
     const waiter = deferred();
     room.waiters.push(waiter);
-    const isBehindOthers = this.#timers.has("retry") && this.#pace < IN_FLIGHT_MAX;
-    if (this.#state === "connected" && room.request === null && !isBehindOthers) this.#sendJoin(room);
+    if (this.#state === "connected" && room.request === null) this.#joinSoon(room);
     return waiter.promise;
+  }
+
+  // At once, unless others wait for their turn.
+  #joinSoon(room) {
+    if (this.#pace || this.#joinsUnderWay >= IN_FLIGHT_MAX) this.#joinRooms();
+    else this.#sendJoin(room);
   }
 
   /** Leaves a room, after the messages that were sent to it before, or at once when not in it. */
@@ -324,7 +365,7 @@ export class Chatnode {
   // requests wait until the room is joined.
   #flush() {
     if (this.#state !== "connected" || this.#timers.has("retry")) return;
-    let free = Math.min(this.#welcome.limits?.max_in_flight ?? IN_FLIGHT_MAX, this.#pace);
+    let free = Math.min(this.#welcome.limits?.max_in_flight ?? IN_FLIGHT_MAX, IN_FLIGHT_MAX);
     const under = new Map(); // how many are under way, by channel
     for (const request of [...this.#requests.values()]) {
       const { channel, gate, type, inFlight } = request;
@@ -336,6 +377,7 @@ export class Chatnode {
           under.set(channel, Infinity); // what comes after it must not overtake it
           continue;
         }
+        if (this.#mustWait()) return;
         if (!this.#transmit(request)) continue;
       }
       free--;
@@ -403,7 +445,14 @@ export class Chatnode {
 
   #succeed() {
     this.#retries = 0;
-    this.#pace = Math.min(this.#pace + 1, IN_FLIGHT_MAX);
+    this.#pace?.taken();
+  }
+
+  // True if the server is to be spared for a moment: what waits is sent after it.
+  #mustWait() {
+    const waitMs = this.#pace?.spend(this.#options.now()) ?? 0;
+    if (waitMs > 0) this.#startRetry(waitMs);
+    return waitMs > 0;
   }
 
   // ---- the connection ----
@@ -582,11 +631,16 @@ export class Chatnode {
   // Asks for the rooms that are not asked for yet, as many as may be at once.
   #joinRooms() {
     if (this.#state !== "connected" || this.#timers.has("retry")) return;
-    const rooms = [...this.#rooms.values()].filter((room) => !room.isJoined);
-    let free = this.#pace - rooms.filter((room) => room.request !== null).length;
-    for (const room of rooms) {
-      if (room.request === null && free-- > 0) this.#sendJoin(room);
+    let free = IN_FLIGHT_MAX - this.#joinsUnderWay;
+    for (const room of this.#rooms.values()) {
+      if (room.isJoined || room.request !== null) continue;
+      if (free-- <= 0 || this.#mustWait()) return;
+      this.#sendJoin(room);
     }
+  }
+
+  get #joinsUnderWay() {
+    return [...this.#rooms.values()].filter((room) => room.request !== null).length;
   }
 
   #openRoom(name) {
@@ -666,15 +720,29 @@ export class Chatnode {
   }
 
   // Under the same id, so that the server can tell. All wait, to keep their order. A server for which
-  // it was too much says how long; then one at a time is tried, and more only as they are taken.
+  // it was too much says how long.
   #retryLater(request, room, inMs) {
     if (request) request.inFlight = false;
     if (room) room.request = null;
-    if (inMs !== undefined) this.#pace = 1;
-    if (this.#timers.has("retry")) return;
-    const backOffMs = this.#backOff(this.#retries++);
-    const waitMs = inMs === undefined ? backOffMs : Math.min(Math.max(Number(inMs) || 0, 1), WAIT_MAX_MS);
-    this.#start("retry", waitMs, () => {
+    if (inMs !== undefined) {
+      const waitMs = Math.min(Math.max(Number(inMs) || 0, 1), WAIT_MAX_MS);
+      if (this.#slowDown(waitMs)) this.#startRetry(waitMs);
+    } else if (!this.#timers.has("retry")) {
+      this.#startRetry(this.#backOff(this.#retries++));
+    }
+  }
+
+  // False if the refusal is one of several of the same moment.
+  #slowDown(waitMs) {
+    const now = this.#options.now();
+    if (this.#pace && now < this.#pace.at) return false;
+    if (this.#pace) this.#pace.refused(now, waitMs);
+    else this.#pace = new Pace(now, waitMs);
+    return true;
+  }
+
+  #startRetry(ms) {
+    this.#start("retry", ms, () => {
       this.#joinRooms();
       this.#flush();
     });
