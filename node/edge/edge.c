@@ -36,6 +36,8 @@ enum cn_err cn_edge_new(const struct cn_edge_parts *parts, struct cn_edge **out)
         err = CN_INVALID;
     }
     if (err) {
+        if (edge)
+            cn_networks_fini(&edge->trusted);
         free(edge);
         free(loops);
         return err;
