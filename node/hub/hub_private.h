@@ -224,13 +224,6 @@ void cn_member_set_behind(struct cn_member *member, bool behind);
 // The feed's channel is not followed by main any more: reopens or frees it.
 void cn_feed_on_closed(struct cn_loop *loop, struct cn_feed *feed);
 
-// ---- throttle.c ----
-
-// Takes what the session's request costs; false: a limit is met, and the client was told, or the
-// session closed. The session's loop.
-CN_MUSTCHECK bool cn_session_may(struct cn_session *session, const struct cn_cost *cost,
-                                 struct cn_str id);
-
 // ---- dispatch.c and the commands ----
 
 void cn_dispatch(struct cn_session *session, struct cn_str text);

@@ -148,4 +148,11 @@ void cn_session_sweep(struct cn_loop *loop, int64_t now_ms);
 // Frees the sessions whose sockets are gone; for the end of a turn.
 void cn_session_sweep_dead(struct cn_loop *loop);
 
+// ---- throttle.c ----
+
+// Takes what the session's request costs; false: a limit is met, and the client was told, or the
+// session closed. The session's loop.
+CN_MUSTCHECK bool cn_session_may(struct cn_session *session, const struct cn_cost *cost,
+                                 struct cn_str id);
+
 #endif
