@@ -36,7 +36,7 @@ static struct cn_cost cost_of(const struct cn_request *request, enum cn_err deco
         return cost;
     cost.points = commands[request->type].points;
     if (request->type == CN_REQUEST_HISTORY)
-        cost.points += CN_POINTS * ((request->limit - 1) / HISTORY_STEP);
+        cost.points += (int64_t)((request->limit - 1) / HISTORY_STEP) * CN_POINTS;
     cost.joins = request->type == CN_REQUEST_JOIN;
     return cost;
 }
