@@ -206,11 +206,14 @@ static enum verdict read_query(struct lws *wsi, struct cn_greeting *greeting)
 {
     char argument[HEADER_BYTES];
     for (int i = 0;; i++) {
+        argument[0] = '\0';
         int len =
             lws_hdr_copy_fragment(wsi, argument, sizeof(argument), WSI_TOKEN_HTTP_URI_ARGS, i);
         if (len < 0 && lws_hdr_fragment_length(wsi, WSI_TOKEN_HTTP_URI_ARGS, i) == 0)
             return GOOD; // there are no more
-        if (len < 0 || (len > 0 && !take_argument(greeting, argument)))
+        // A NUL, which was an escape, would hide what stands behind it.
+        if (len < 0 || strlen(argument) != (size_t)len ||
+            (len > 0 && !take_argument(greeting, argument)))
             return BAD_REQUEST;
     }
 }

@@ -14,6 +14,7 @@
 #include "chatnode/loop.h"
 #include "chatnode/mailbox.h"
 #include "chatnode/pace.h"
+#include "chatnode/pool.h"
 #include "chatnode/registry.h"
 #include "chatnode/session.h"
 #include "chatnode/throttle.h"
@@ -57,11 +58,16 @@ struct cn_loop {
     int64_t writes;        // to sockets, not counted in the metrics yet
     int64_t written_bytes; // the same
     struct cn_pace pace;   // of the flushes
+    size_t in_flight;      // what its open sessions have in flight, together
+    int64_t held_us;       // since when the next flush is held back; 0: it is not
+    bool swept;            // since then every socket was served, and nothing is in flight
     int last_token;        // of the shelves' reads
     uint64_t last_id;      // of publishes without an id of the client's
     struct cn_buf span;    // for joining frames in a pass
     struct cn_buf behind;  // for joining frames of a member that is behind
     struct cn_buf text;    // for making answers
+    struct cn_pool publishes;
+    struct cn_pool outboxes; // of sessions; most are used for one turn
 };
 
 // Makes loop `index` of the hub; NULL without memory. Main thread.
@@ -107,6 +113,9 @@ struct cn_session {
     struct cn_throttle *throttle; // from the first request on, where there are limits; else NULL
 };
 
+// The loop's pool of outboxes.
+void cn_session_pool_init(struct cn_pool *pool);
+
 // The session with this id if it is of this loop and open, or NULL.
 struct cn_session *cn_session_find(struct cn_loop *loop, uint64_t id);
 
@@ -114,6 +123,10 @@ static inline struct cn_str cn_session_user(const struct cn_session *session)
 {
     return cn_str_of(session->registration.user);
 }
+
+// One of the session's publishes or reads has gone to main, or its answer has come.
+void cn_session_asked(struct cn_session *session);
+void cn_session_answered(struct cn_session *session);
 
 // Queues `loop->text` as one text frame, to be written at the end of the turn. When the socket is
 // full and the outbox reaches its bound the session will be closed as slow; it stays open, with all
