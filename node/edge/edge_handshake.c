@@ -250,8 +250,9 @@ static int64_t admit_forwarded(struct cn_edge *edge, struct lws *wsi)
     struct cn_address peer;
     struct cn_address client;
     const struct cn_peer *known = cn_peer_of(wsi);
-    if ((known && known->quota) || !cn_peer_address(wsi, &peer) ||
-        !cn_peer_client_address(edge, wsi, &client) || cn_address_equal(&peer, &client))
+    if (edge->trusted.count == 0 || !edge->addresses || (known && known->quota) ||
+        !cn_peer_address(wsi, &peer) || !cn_peer_client_address(edge, wsi, &client) ||
+        cn_address_equal(&peer, &client))
         return 0;
     struct cn_peer *forwarded;
     int64_t retry_after_s = cn_peer_admit(edge, &client, false, &forwarded);

@@ -99,6 +99,7 @@ TABLE = [
     ("query with a control character", "/ws", "/ws?a=\x01", (400,)),
     ("query with DEL", "/ws", "/ws?a=\x7f", (400,)),
     ("query with an escaped NUL", "/ws", "/ws?a=%00", (400, 403, HUNG_UP)),
+    ("query with a name behind an escaped NUL", "/ws", "/ws?user=ann%00bob", (400, 403, HUNG_UP)),
     ("query with a wrong escape", "/ws", "/ws?a=%zz", (403, HUNG_UP)),
     ("query too long", "/ws", "/ws?a=" + "x" * 600, (400,)),
     ("target too long", "/ws", "/ws?" + "x" * 6000, (414, 431, HUNG_UP)),
