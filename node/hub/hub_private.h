@@ -18,12 +18,9 @@
 #include "chatnode/hub.h"
 #include "chatnode/list.h"
 #include "chatnode/loop.h"
-#include "chatnode/mailbox.h"
 #include "chatnode/metrics_table.h"
 #include "chatnode/reactor.h"
-#include "chatnode/registry.h"
 #include "chatnode/session.h"
-#include "chatnode/throttle.h"
 
 #include "log_private.h"
 #include "session_private.h"
