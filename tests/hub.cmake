@@ -2,7 +2,7 @@
 foreach(module ring pace registry feed quota)
     cn_unit_test(${module} cn_hub cn_wire cn_base)
 endforeach()
-foreach(module session loop hub admin api fanout recovery shelf exact publish channel history throttle)
+foreach(module session loop hub admin api fanout recovery shelf exact publish channel history revocation throttle)
     cn_unit_test(${module} cn_test_hub)
 endforeach()
 cn_wrap(recovery cn_channel_on_entry)

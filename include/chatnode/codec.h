@@ -98,6 +98,10 @@ CN_MUSTCHECK enum cn_err cn_codec_direct_body(struct cn_buf *out, struct cn_str 
 CN_MUSTCHECK enum cn_err cn_codec_entry_check(struct cn_str text, size_t max_bytes,
                                               struct cn_pos *pos);
 
+// The same, and *body is what stood behind position and time, as it was published.
+CN_MUSTCHECK enum cn_err cn_codec_entry_open(struct cn_str text, size_t max_bytes,
+                                             struct cn_pos *pos, struct cn_str *body);
+
 // True when the entry, whose text has passed cn_codec_entry_check, is a directed message from one
 // of the two users to the other. Looks only at what the server wrote before the content. Any
 // thread.

@@ -68,6 +68,16 @@
          "single node")                                                                            \
     TEXT(redis_prefix, "redis-prefix", "chatnode:", 0, "Bus", "TEXT",                              \
          "before each key and channel in Redis")                                                   \
+    TEXT(bus_key, "bus-key", "", CN_SETTING_SECRET | CN_SETTING_RELOAD, "Bus", "KEYS",             \
+         "seals what goes to Redis, so that others who write there are not believed: 1 to 8 keys " \
+         "of 32 bytes or more, separated by commas or spaces; the first one seals, all are "       \
+         "believed")                                                                               \
+    FLAG(bus_unsealed, "bus-unsealed", false, CN_SETTING_RELOAD, "Bus",                            \
+         "believe what has no seal in spite of bus-key: while that is introduced")                 \
+    NUMBER(revocation_ttl_s, "revocation-ttl", 86400, 60, 31622400, 0, "Bus", "SECONDS",           \
+           "how long a revocation is kept if it does not say: as long as tokens live")             \
+    TEXT(revocations_file, "revocations-file", "", 0, "Bus", "PATH",                               \
+         "without Redis: the file that keeps revocations over a restart; empty: none does")        \
     NUMBER(publish_deadline_ms, "publish-deadline", 1000, 50, 60000, 0, "Bus", "MS",               \
            "how long a publish may wait for the bus before its error")                             \
     NUMBER(read_deadline_ms, "read-deadline", 2000, 50, 60000, 0, "Bus", "MS",                     \

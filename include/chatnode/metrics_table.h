@@ -82,8 +82,19 @@
       "Entries that came by a catch-up instead of live.")                                          \
     X(BUS_DUPLICATES, COUNTER, "chatnode_bus_duplicates_total", "",                                \
       "Entries dropped because they were told before.")                                            \
-    X(BUS_BAD_ENTRIES, COUNTER, "chatnode_bus_bad_entries_total", "",                              \
-      "Entries dropped because they were not well-formed, or in no log.")                          \
+    X(BUS_BAD_SIZE, COUNTER, "chatnode_bus_bad_entries_total", "reason=\"size\"",                  \
+      "Entries and notices dropped because no node has written them so, by what was wrong.")       \
+    X(BUS_BAD_FORM, COUNTER, "chatnode_bus_bad_entries_total", "reason=\"form\"", "")              \
+    X(BUS_BAD_VERSION, COUNTER, "chatnode_bus_bad_entries_total", "reason=\"version\"", "")        \
+    X(BUS_BAD_UNSEALED, COUNTER, "chatnode_bus_bad_entries_total", "reason=\"unsealed\"", "")      \
+    X(BUS_BAD_UNKNOWN_KEY, COUNTER, "chatnode_bus_bad_entries_total", "reason=\"unknown_key\"",    \
+      "")                                                                                          \
+    X(BUS_BAD_SEAL, COUNTER, "chatnode_bus_bad_entries_total", "reason=\"seal\"", "")              \
+    X(BUS_BAD_UNSTORED, COUNTER, "chatnode_bus_bad_entries_total", "reason=\"unstored\"", "")      \
+    X(NOTICES, COUNTER, "chatnode_notices_total", "result=\"taken\"",                              \
+      "Notices that the bus told this node; bad ones say nothing that it understands.")            \
+    X(NOTICES_BAD, COUNTER, "chatnode_notices_total", "result=\"bad\"", "")                        \
+    X(REVOCATIONS, GAUGE, "chatnode_revocations", "", "Revocations that this node knows.")         \
     X(BUS_HELD_OVERFLOWS, COUNTER, "chatnode_bus_held_overflows_total", "",                        \
       "Times that a channel's held messages were dropped and read again.")                         \
     X(BUS_LATE, COUNTER, "chatnode_bus_late_answers_total", "",                                    \

@@ -54,6 +54,8 @@
     X(RESTART, "restart", 1012, "the node is going away, reconnect")                               \
     X(NO_PONG, "no_pong", 4000, "no answer to a ping, reconnect and resume")                       \
     X(SLOW, "slow", 4001, "the client reads too slowly, reconnect and resume")                     \
+    X(REVOKED, "revoked", 4502, "the token was revoked")                                           \
+    X(KICKED, "kicked", 4504, "an operator ended the session")                                     \
     X(FLOODING, "flooding", 4510, "the client went on sending after it was told to wait")          \
     X(TOO_MANY, "too_many", 4511, "the user has as many sessions on this node as may be")
 

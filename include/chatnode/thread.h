@@ -17,7 +17,8 @@ enum cn_lock_rank {
     CN_RANK_MAILBOX,
     CN_RANK_GOVERNOR,
     CN_RANK_QUOTA,
-    CN_RANK_THROTTLE
+    CN_RANK_THROTTLE,
+    CN_RANK_REVOCATIONS
 };
 
 struct cn_mutex {

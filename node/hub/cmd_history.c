@@ -75,8 +75,10 @@ enum cn_err cn_history_take(struct cn_history *history, const struct cn_page *pa
             return err;
         history->at = entry->pos;
     }
-    // A page of which the bus left everything out, as it was not well-formed, is the end.
-    history->more = i < page->count || (page->more && page->count > 0);
+    // What the bus left out at the end of the page was looked at as well.
+    if (i == page->count && !is_done(history) && !cn_pos_is_zero(page->edge))
+        history->at = page->edge;
+    history->more = i < page->count || (page->more && !cn_pos_is_zero(page->edge));
     if (!forward)
         history->kind = CN_READ_BEFORE;
     return CN_OK;

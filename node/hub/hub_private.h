@@ -22,7 +22,9 @@
 #include "chatnode/reactor.h"
 #include "chatnode/session.h"
 
+#include "api_private.h"
 #include "log_private.h"
+#include "revocation_private.h"
 #include "session_private.h"
 #include "supervisor_private.h"
 
@@ -43,7 +45,8 @@ struct cn_hub {
     enum cn_durability required;
     struct cn_throttles *throttles; // NULL: nothing is limited; has locks of its own
     // Any thread.
-    struct cn_mailbox asks; // of struct cn_ask; main reads
+    struct cn_revocations *revocations; // with a lock of its own
+    struct cn_mailbox asks;             // of struct cn_ask; main reads
     atomic_bool draining;
     atomic_bool bus_up;
     atomic_int bus_cause;  // enum cn_bus_cause, while it is not up
@@ -134,12 +137,6 @@ struct cn_publish_order {
 CN_MUSTCHECK enum cn_err cn_publish_send_for(struct cn_loop *loop,
                                              const struct cn_api_caller *caller,
                                              const struct cn_publish_order *order);
-
-// ---- api.c ----
-
-// Answers the caller: what has come of its publish, which had this id. The loop's thread.
-void cn_api_on_published(const struct cn_api_caller *caller, struct cn_str id,
-                         const struct cn_published *result);
 
 // ---- fanout.c: frames to members ----
 

@@ -93,6 +93,7 @@ void cn_session_sweep_dead(struct cn_loop *loop)
         cn_buf_fini(&session->outbox);
         if (session->throttle)
             cn_throttle_free(session->throttle, cn_clock_ms());
+        cn_grant_free(session->grant);
         free(session);
     }
 }

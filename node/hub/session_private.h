@@ -19,6 +19,7 @@
 #include "chatnode/session.h"
 #include "chatnode/throttle.h"
 
+struct cn_grant;
 struct cn_hub;
 
 // ---- loop.c ----
@@ -96,6 +97,7 @@ struct cn_session {
     enum cn_session_state state;
     bool choked; // the socket is full: write nothing before cn_session_writable
     // The rest.
+    struct cn_grant *grant; // owned; NULL in open mode, and while nobody knows who it is
     struct cn_registration registration; // name and id; in the registry while OPEN
     struct cn_link members;              // of struct cn_member
     struct cn_link lagging;              // members that are behind

@@ -7,6 +7,7 @@
 
 #include "chatnode/durability.h"
 #include "chatnode/name.h"
+#include "chatnode/seal.h"
 #include "wire_private.h"
 
 // clang-format off
@@ -172,6 +173,15 @@ static bool is_origin_list(struct cn_str text)
     return cn_text_is_list(text, cn_text_is_origin);
 }
 
+static bool is_bus_key(struct cn_str text)
+{
+    struct cn_sealer *sealer = NULL;
+    const char *why;
+    bool good = text.len == 0 || cn_sealer_new(text, &sealer, &why) == CN_OK;
+    cn_sealer_free(sealer);
+    return good;
+}
+
 struct rule {
     size_t offset; // of the field
     bool (*is_right)(struct cn_str text);
@@ -195,6 +205,7 @@ static const struct rule rules[] = {
     RULE(redis_prefix, is_redis_prefix, "is longer than 64 bytes or has a space, { or } in it"),
     RULE(require_durability, is_required_durability,
          "is not none, disk, disk-always or replicated"),
+    RULE(bus_key, is_bus_key, "is not 1 to 8 keys of 32 bytes or more"),
     RULE(default_room, cn_name_is_valid, "is not 1 to 64 of A-Z a-z 0-9 _ . : -"),
     RULE(log_level, is_level, "is not error, warn, info or debug"),
     RULE(log_format, is_format, "is not text, json or auto"),

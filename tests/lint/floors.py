@@ -18,7 +18,7 @@ FLOORS = {
 }
 
 # Headers without a source of the same name, and where they belong.
-WITHOUT_SOURCE = {"list.h": "base", "ref.h": "base", "config_table.h": "wire", "web.h": "web"}
+WITHOUT_SOURCE = {"bus_stats.h": "bus", "list.h": "base", "ref.h": "base", "config_table.h": "wire", "web.h": "web"}
 # Of the bus the hub knows the contracts only.
 HUB_MAY_USE_OF_BUS = {"bus.h", "roster.h"}
 

@@ -12,7 +12,7 @@
 /** Close codes of the server, by name. 4000-4499: it reconnects; 4500-4999: it does not. */
 export const CLOSE = Object.freeze({
   protocol: 1002, text: 1007, too_big: 1009, internal: 1011, restart: 1012,
-  no_pong: 4000, slow: 4001, flooding: 4510, too_many: 4511,
+  no_pong: 4000, slow: 4001, revoked: 4502, kicked: 4504, flooding: 4510, too_many: 4511,
 });
 
 const FINAL_RFC_CODES = new Set([1002, 1003, 1007, 1008, 1009, 1010]);
