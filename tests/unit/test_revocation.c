@@ -304,7 +304,8 @@ static void test_the_file_survives_the_node(void **state)
 static void test_a_file_that_cannot_be(void **state)
 {
     (void)state;
-    struct cn_config config = {.redis_url = "",
+    struct cn_config config = {.auth = "open",
+                               .redis_url = "",
                                .redis_prefix = "",
                                .require_durability = "none",
                                .history_messages = 10,
