@@ -110,8 +110,9 @@ bool cn_peer_is_loopback(const char *listen)
 }
 
 // Cuts the last address off the list and returns it, without spaces around it; NULL: none is left.
-static char *cut_last(char *list)
+static char *cut_last(char **rest)
 {
+    char *list = *rest;
     size_t len = strlen(list);
     while (len > 0 && (list[len - 1] == ' ' || list[len - 1] == ','))
         list[--len] = '\0';
@@ -119,8 +120,8 @@ static char *cut_last(char *list)
         return NULL;
     char *comma = strrchr(list, ',');
     if (!comma) {
-        char *only = list + strspn(list, " ");
-        return memmove(list + 1, only, strlen(only) + 1), list[0] = '\0', list + 1;
+        *rest = list + len;
+        return list + strspn(list, " ");
     }
     *comma = '\0';
     return comma + 1 + strspn(comma + 1, " ");
@@ -131,7 +132,7 @@ void cn_peer_address(const struct cn_networks *trusted, const char *socket_addre
 {
     const char *address = socket_address;
     while (cn_networks_have(trusted, address)) {
-        const char *before = cut_last(forwarded_for);
+        const char *before = cut_last(&forwarded_for);
         struct in6_addr ignored;
         unsigned extra_bits;
         if (!before || !parse_address(before, &ignored, &extra_bits))
