@@ -27,6 +27,10 @@
     NUMBER(accept_rate_per_s, "accept-rate", 5000, 0, 1000000, 0, "Listening", "N",                \
            "sessions that may begin in a second, twice as many at once; more are told when to "    \
            "come back, clients that resume come first; 0: no limit")                               \
+    FLAG(                                                                                          \
+        conformance_echo, "conformance-echo", false, 0, "Listening",                               \
+        "/echo sends each message back, for suites that test the WebSocket; never on a node that " \
+        "serves people, and not together with redis-url")                                          \
     TEXT(node_name, "node-name", "", 0, "Node", "NAME",                                            \
          "this node's name in logs and in welcome; empty: the host's name and the port")           \
     NUMBER(loops, "loops", 0, 0, 64, 0, "Node", "N",                                               \

@@ -54,13 +54,20 @@ static bool key_is_good(struct lws *wsi)
     return found && strlen(found) == KEY_CHARS && strcmp(found + KEY_CHARS - 2, "==") == 0;
 }
 
-static enum verdict check_request(struct lws *wsi)
+static bool is_for_echo(const struct cn_edge *edge, struct lws *wsi)
+{
+    char path[HEADER_BYTES];
+    const char *found = header(wsi, WSI_TOKEN_GET_URI, path, sizeof(path));
+    return found && cn_echo_is_on(edge, found);
+}
+
+static enum verdict check_request(const struct cn_edge *edge, struct lws *wsi)
 {
     char path[HEADER_BYTES];
     const char *found = header(wsi, WSI_TOKEN_GET_URI, path, sizeof(path));
     if (!found)
         return BAD_METHOD;
-    if (strcmp(found, "/ws") != 0)
+    if (strcmp(found, "/ws") != 0 && !cn_echo_is_on(edge, found))
         return NOT_FOUND;
     if (has(wsi, WSI_TOKEN_HTTP_CONTENT_LENGTH) || has(wsi, WSI_TOKEN_HTTP_TRANSFER_ENCODING))
         return BAD_REQUEST;
@@ -185,7 +192,7 @@ static int put_off(struct lws *wsi, enum cn_metric_row row, int64_t retry_after_
 
 static enum verdict check(struct cn_edge_loop *loop, struct lws *wsi, struct cn_greeting *greeting)
 {
-    enum verdict verdict = check_request(wsi);
+    enum verdict verdict = check_request(loop->edge, wsi);
     if (verdict)
         return verdict;
     if (cn_edge_audience(wsi) != CN_AUDIENCE_PUBLIC)
@@ -210,6 +217,8 @@ int cn_handshake_check(struct cn_edge_loop *loop, struct lws *wsi)
         return refuse(wsi, verdict);
     if (atomic_load(&loop->edge->is_closed))
         return put_off(wsi, CN_M_REFUSED_DRAINING, 1);
+    if (is_for_echo(loop->edge, wsi) && !cn_echo_has_room(loop->edge))
+        return put_off(wsi, CN_M_REFUSED_LIMIT, 1);
     const struct cn_hello *hello = &greeting.hello;
     int64_t retry_after_s =
         cn_governor_admit(&loop->edge->governor, hello->has_since || hello->has_inbox_since);
@@ -224,6 +233,7 @@ int cn_handshake_greet(struct cn_edge_loop *loop, struct lws *wsi, struct cn_con
         return STOP;
     }
     read_address(loop->edge, wsi, greeting);
+    greeting->is_echo = is_for_echo(loop->edge, wsi);
     conn->greeting = greeting;
     return 0;
 }

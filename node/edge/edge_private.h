@@ -164,6 +164,7 @@ struct cn_edge {
     atomic_size_t connections; // open sockets of the public listener
     atomic_size_t operators;   // and of the internal one
     atomic_size_t publishes;   // of the HTTP API, until the answer is written
+    atomic_uint echoes;        // connections to /echo
     atomic_bool is_closed;     // no session begins any more, nor a publish of the HTTP API
     struct cn_governor governor;
     // Main thread.
@@ -186,6 +187,7 @@ CN_MUSTCHECK enum cn_err cn_edge_listen(struct cn_edge *edge);
 
 // ---- edge_ws.c: a connection ----
 
+struct cn_echo;
 struct cn_greeting;
 struct cn_http_body;
 struct cn_call;
@@ -197,6 +199,7 @@ struct cn_conn {
     int fd; // of the socket
     struct cn_edge_loop *loop;
     struct cn_session *session;   // NULL before the handshake and after the end
+    struct cn_echo *echo;         // of a connection to /echo, which has no session
     struct cn_greeting *greeting; // between the handshake's check and its end
     struct cn_http_body *body;    // of the answer to a plain request, while it is written
     struct cn_call *call;         // of the HTTP API, until its answer is written
@@ -210,11 +213,41 @@ void cn_ws_open(struct cn_conn *conn, struct lws *wsi);
 int cn_ws_receive(struct cn_conn *conn, const char *bytes, size_t len);
 void cn_ws_writable(struct cn_conn *conn);
 void cn_ws_pong(struct cn_conn *conn);
-void cn_ws_peer_closes(struct cn_conn *conn);
+
+// The peer's close frame came with this payload; what the callback returns.
+int cn_ws_peer_closes(struct cn_conn *conn, const unsigned char *payload, size_t len);
 void cn_ws_gone(struct cn_conn *conn);
+
+// Sends whole frames; as the op `write` of a sink.
+bool cn_ws_write(struct cn_conn *conn, const unsigned char *bytes, size_t len);
 
 // Closes the connections that their sessions want closed.
 void cn_ws_close_wanted(struct cn_edge_loop *loop);
+
+// ---- edge_echo.c: for suites that test the WebSocket ----
+
+enum { CN_ECHOES_MAX = 16, CN_ECHO_BYTES_MAX = 1 << 24 };
+
+// True when the setting is on and this is the path. Any thread.
+bool cn_echo_is_on(const struct cn_edge *edge, const char *path);
+
+// One more connection may be made to it. Any thread.
+bool cn_echo_has_room(struct cn_edge *edge);
+
+// Makes conn->echo. CN_NOMEM, also when there are as many as there may be.
+CN_MUSTCHECK enum cn_err cn_echo_open(struct cn_conn *conn);
+
+// Ends conn->echo, if there is one.
+void cn_echo_close(struct cn_conn *conn);
+
+// Has the message sent back soon; takes its memory. CN_NOMEM, also when too many wait.
+CN_MUSTCHECK enum cn_err cn_echo_take(struct cn_conn *conn, struct cn_buf *message, bool is_binary);
+
+// Sends what waits; false when the socket took no more.
+bool cn_echo_flush(struct cn_conn *conn);
+
+// The same when the socket is writable; then more is read.
+void cn_echo_go_on(struct cn_conn *conn);
 
 // ---- edge_handshake.c ----
 
@@ -224,6 +257,7 @@ struct cn_greeting {
     char user[CN_NAME_MAX + 1];
     char room[CN_NAME_MAX + 1];
     char address[CN_ADDRESS_BYTES];
+    bool is_echo; // the path is /echo
 };
 
 // Checks a request to upgrade (RFC 6455 section 4.2.1 and more, see docs/protocol.md). 0: good.

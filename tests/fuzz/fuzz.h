@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// What the fuzz targets share. Each has one entry, which libFuzzer calls with mutated inputs, or, in
-// builds without it, replay.c with the kept ones.
+// What the fuzz targets share. Each has one entry, which libFuzzer calls with mutated inputs, or,
+// in builds without it, replay.c with the kept ones.
 #ifndef CHATNODE_TEST_FUZZ_H
 #define CHATNODE_TEST_FUZZ_H
 

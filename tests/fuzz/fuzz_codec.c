@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Fuzz target: one text frame through the only reader of clients' JSON. Objects of strings are read in
-// place, others by a parser: both ways must understand the same. What becomes of a frame in the log
-// must pass the check that every entry of the log has to pass.
+// Fuzz target: one text frame through the only reader of clients' JSON. Objects of strings are read
+// in place, others by a parser: both ways must understand the same. What becomes of a frame in the
+// log must pass the check that every entry of the log has to pass.
 #include "fuzz/fuzz.h"
 
 #include <jansson.h>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Fuzz target: configuration. Lines that begin with "--" are flags, those with "$" variables of the
-// environment, the rest is the file. What was accepted is shown as a file and must be accepted again,
-// with the same values; a secret is never shown.
+// environment, the rest is the file. What was accepted is shown as a file and must be accepted
+// again, with the same values; a secret is never shown.
 #include "fuzz/fuzz.h"
 
 #include <stdio.h>
@@ -39,8 +39,7 @@ static void take_line(struct sources *sources, struct cn_str line)
         if (sources->variables < WORDS_MAX)
             sources->environ_[sources->variables++] =
                 fuzz_string((struct cn_str){line.ptr + 1, line.len - 1});
-    } else if (cn_buf_append_str(&sources->file, line) ||
-               cn_buf_append(&sources->file, "\n", 1)) {
+    } else if (cn_buf_append_str(&sources->file, line) || cn_buf_append(&sources->file, "\n", 1)) {
         abort();
     }
 }
@@ -85,7 +84,8 @@ static void check_field(const struct cn_setting *setting, const void *a, const v
     }
 }
 
-// Texts may hold what a file cannot carry: a mark of comments, blanks at an end.
+// Texts may hold what a file cannot carry: a mark of comments, blanks at an end. And one may look
+// like a secret that is not shown.
 static bool fits_a_file(const struct cn_config *config)
 {
     size_t count;
@@ -95,7 +95,7 @@ static bool fits_a_file(const struct cn_config *config)
             continue;
         const char *text = *(char *const *)((const char *)config + settings[i].offset);
         size_t len = strlen(text);
-        if (strchr(text, '#') || len > 1000 ||
+        if (strchr(text, '#') || strstr(text, "(secret)") || len > 1000 ||
             (len && (text[0] == ' ' || text[len - 1] == ' ' || text[0] == '"')))
             return false;
     }

@@ -6,8 +6,8 @@
 
 enum { ENTRY_MAX_BYTES = 4096, ELEMENTS_DIGITS_MAX = 5 };
 
-// The reader makes room for as many elements as an array announces, before they come: gigabytes that
-// are only reserved. That is known, and would end the run.
+// The reader makes room for as many elements as an array announces, before they come: gigabytes
+// that are only reserved. That is known, and would end the run.
 static bool announces_too_much(const uint8_t *data, size_t size)
 {
     for (size_t i = 0; i < size; i++) {

@@ -4,8 +4,8 @@
 //
 //   0+ann kitchen 5-1   client 0 (to 7) connects as ann to the room, resuming after the position
 //   0{"type":"join"...  client 0 sends this text; any line that is none of the others
-//   0! 0~ 0- 0^ 0*      its socket becomes full, takes bytes again, is gone; it sends binary, a pong
-//   .9                  9 tenths of a second pass; . alone: all that is under way is done
+//   0! 0~ 0- 0^ 0*      its socket becomes full, takes bytes again, is gone; it sends binary, a
+//   pong .9                  9 tenths of a second pass; . alone: all that is under way is done
 //
 // Whatever comes, each session sees a channel's entries in order and without a silent hole, gets no
 // more answers than it asked for, and nothing of it is left when all are gone.
@@ -224,11 +224,25 @@ static void take_line(struct cn_str line)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     // Small bounds, so that they are met.
-    static const char *const settings[] = {
-        "--max-rooms",    "4",    "--max-in-flight", "8",    "--ring-frames",
-        "16",             "--outbox", "4096",        "--history-messages", "24",
-        "--slow-timeout", "2000", "--ping-interval", "1500", "--pong-timeout",
-        "1000",           "--max-message", "4096",   NULL};
+    static const char *const settings[] = {"--max-rooms",
+                                           "4",
+                                           "--max-in-flight",
+                                           "8",
+                                           "--ring-frames",
+                                           "16",
+                                           "--outbox",
+                                           "4096",
+                                           "--history-messages",
+                                           "24",
+                                           "--slow-timeout",
+                                           "2000",
+                                           "--ping-interval",
+                                           "1500",
+                                           "--pong-timeout",
+                                           "1000",
+                                           "--max-message",
+                                           "4096",
+                                           NULL};
     struct cn_str rest = {(const char *)data, size}, line;
     memset(watched, 0, sizeof(watched));
     hub_rig_open(&rig, LOOPS, settings);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Fuzz target: short texts from outside. Positions, names of users, rooms and channels, addresses of
-// Redis, words, and JSON's quoting: what is read must be what was meant.
+// Fuzz target: short texts from outside. Positions, names of users, rooms and channels, addresses
+// of Redis, words, and JSON's quoting: what is read must be what was meant.
 #include "fuzz/fuzz.h"
 
 #include <jansson.h>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Runs a fuzz target over kept inputs without libFuzzer: `replay_X FOLDER|FILE...`. A crash names its
-// input: the last one printed with -v, or, without, the one that CN_ASSERT's message follows.
+// Runs a fuzz target over kept inputs without libFuzzer: `replay_X FOLDER|FILE...`. A crash names
+// its input: the last one printed with -v, or, without, the one that CN_ASSERT's message follows.
 #include <dirent.h>
 #include <stdio.h>
 #include <sys/stat.h>
