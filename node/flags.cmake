@@ -12,10 +12,16 @@ if(CN_CHECK_LOCKS)
     target_compile_definitions(cn_flags INTERFACE CN_CHECK_LOCKS=1)
 endif()
 
+# Several processes and threads count at once: into the same files, so they must add up.
+if(CN_COVERAGE)
+    target_compile_options(cn_flags INTERFACE --coverage -fprofile-update=atomic)
+    target_link_options(cn_flags INTERFACE --coverage)
+endif()
+
 if(CN_HARDEN)
     set(CMAKE_POSITION_INDEPENDENT_CODE ON)
     target_compile_options(cn_flags INTERFACE
-        -O2 -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2
+        -O2 -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3
         -fstack-protector-strong -fstack-clash-protection -fcf-protection -fPIE)
     target_link_options(cn_flags INTERFACE -pie -Wl,-z,relro,-z,now,-z,noexecstack)
 endif()

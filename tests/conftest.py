@@ -7,7 +7,7 @@ _skipped = []
 
 
 def pytest_configure(config):
-    config.addinivalue_line("markers", "uninstrumented: not for builds with a sanitizer, which changes what it measures")
+    config.addinivalue_line("markers", "uninstrumented: not for builds with a sanitizer or for coverage, which change what it measures")
 
 
 def pytest_runtest_logreport(report):

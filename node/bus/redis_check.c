@@ -104,6 +104,8 @@ static bool ask(struct cn_redis_bus *redis, size_t max)
     check->count = 0;
     for (size_t met = 0; met < max && check->count < LOGS_MAX; met++) {
         struct cn_link *link = cn_list_pop_front(&subs->checks);
+        if (link == NULL)
+            break;
         struct cn_redis_channel *channel = CN_CONTAINER(link, struct cn_redis_channel, check);
         cn_list_push_back(&subs->checks, link);
         if (!channel->live)

@@ -43,7 +43,7 @@ static void on_timer(lws_sorted_usec_list_t *timer)
     if (cn_list_is_empty(&loop->stalled) || atomic_load(&loop->stopping))
         return;
     look(loop);
-    lws_sul_schedule(loop->context, 0, timer, on_timer, LOOK_EVERY_MS * 1000);
+    lws_sul_schedule(loop->context, 0, timer, on_timer, (lws_usec_t)LOOK_EVERY_MS * 1000);
 }
 
 void cn_stalled_add(struct cn_conn *conn)
@@ -52,6 +52,7 @@ void cn_stalled_add(struct cn_conn *conn)
     if (cn_list_is_linked(&conn->stalled))
         return;
     if (cn_list_is_empty(&loop->stalled))
-        lws_sul_schedule(loop->context, 0, &loop->stalled_timer, on_timer, LOOK_EVERY_MS * 1000);
+        lws_sul_schedule(loop->context, 0, &loop->stalled_timer, on_timer,
+                         (lws_usec_t)LOOK_EVERY_MS * 1000);
     cn_list_push_back(&loop->stalled, &conn->stalled);
 }

@@ -389,6 +389,7 @@ void cn_recovery_serve(struct cn_member *member)
             ask(member);
         return;
     }
+    // cppcheck-suppress nullPointerRedundantCheck; a page can go only further down
     if (recovery->at == recovery->page->count) {
         end_page(member);
         return;
@@ -397,6 +398,7 @@ void cn_recovery_serve(struct cn_member *member)
     struct cn_str span = page_span(member, &member->session->loop->behind);
     cn_metrics_add(CN_M_DELIVERED, (int64_t)(recovery->at - before));
     cn_session_write(member->session, span);
+    // The socket may have been full: then the page was given back.
     if (recovery->page && recovery->at == recovery->page->count)
         end_page(member);
 }

@@ -33,6 +33,14 @@ _Noreturn void cn_bench_fail(enum cn_bench_exit code, const char *format, ...)
     _Exit((int)code);
 }
 
+void *cn_bench_get(size_t count, size_t size)
+{
+    void *memory = calloc(count ? count : 1, size);
+    if (memory == NULL)
+        cn_bench_fail(CN_BENCH_INCOMPLETE, "out of memory");
+    return memory;
+}
+
 // ---- Where connections go, and where they come from ----
 
 const struct cn_endpoint *cn_bench_endpoint(const struct cn_bench *bench, long number,

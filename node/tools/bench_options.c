@@ -229,7 +229,7 @@ static int take(const struct cn_scenario *scenario, int argc, char **argv,
         snprintf(why, 256, "--%s needs a value", option->name);
     else if (!option->argument && value != NULL)
         snprintf(why, 256, "--%s takes no value", option->name);
-    else if (set(out, option, value, why)) {
+    else if (set(out, option, value ? value : "", why)) {
         out->given |= UINT64_C(1) << (option - table);
         return words;
     }

@@ -125,6 +125,9 @@ int cn_bench_source(const struct cn_bench *bench, long number);
 // Says on stderr what cannot be, and ends this process with the code.
 _Noreturn void cn_bench_fail(enum cn_bench_exit code, const char *format, ...) CN_PRINTF(2, 3);
 
+// Zeroed memory, as calloc(3), freed with free(3); without memory the process ends.
+void *cn_bench_get(size_t count, size_t size);
+
 // The command: `argv` begins behind the word "bench". `dialects` ends with NULL; the first one is
 // taken unless --dialect says otherwise. Returns the exit code.
 int cn_bench_command(const char *program, const struct cn_dialect *const *dialects, int argc,

@@ -338,9 +338,7 @@ static enum cn_bench_exit run_all(struct churn *churn)
 enum cn_bench_exit cn_churn_run(struct cn_bench *bench)
 {
     cn_storm_check(bench);
-    struct churn *churn = calloc(1, sizeof(*churn)); // its histograms are large
-    if (churn == NULL)
-        cn_bench_fail(CN_BENCH_INCOMPLETE, "no memory");
+    struct churn *churn = cn_bench_get(1, sizeof(*churn)); // its histograms are large
     churn->bench = bench;
     enum cn_bench_exit code = run_all(churn);
     free(churn);

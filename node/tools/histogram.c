@@ -8,7 +8,7 @@ enum { STEPS = 1 << CN_HISTOGRAM_STEPS_LOG2 };
 
 static size_t bucket_of(uint64_t us)
 {
-    if (us < 2 * STEPS)
+    if (us < (size_t)2 * STEPS)
         return (size_t)us;
     int shift = 63 - __builtin_clzll(us) - CN_HISTOGRAM_STEPS_LOG2;
     return ((size_t)shift << CN_HISTOGRAM_STEPS_LOG2) + (size_t)(us >> shift);
@@ -16,7 +16,7 @@ static size_t bucket_of(uint64_t us)
 
 static int64_t highest_of(size_t bucket)
 {
-    if (bucket < 2 * STEPS)
+    if (bucket < (size_t)2 * STEPS)
         return (int64_t)bucket;
     size_t shift = (bucket >> CN_HISTOGRAM_STEPS_LOG2) - 1;
     size_t step = bucket - (shift << CN_HISTOGRAM_STEPS_LOG2);

@@ -361,10 +361,8 @@ static void finish(struct coordinator *all, struct cn_outcome *outcome)
 enum cn_bench_exit cn_steady_run(struct cn_bench *bench)
 {
     struct cn_steady steady = {.bench = bench};
-    struct coordinator *all = calloc(1, sizeof(*all));
-    struct cn_outcome *outcome = calloc(1, sizeof(*outcome));
-    if (all == NULL || outcome == NULL)
-        cn_bench_fail(CN_BENCH_INCOMPLETE, "out of memory");
+    struct coordinator *all = cn_bench_get(1, sizeof(*all));
+    struct cn_outcome *outcome = cn_bench_get(1, sizeof(*outcome));
     all->steady = &steady;
     outcome->steady = &steady;
     prepare(&steady);

@@ -10,14 +10,6 @@ enum { REFUSED_LOOK_US = 10000 };
 
 // ---- Its share of the plan ----
 
-static void *get(size_t count, size_t size)
-{
-    void *memory = calloc(count ? count : 1, size);
-    if (memory == NULL)
-        cn_bench_fail(CN_BENCH_INCOMPLETE, "out of memory");
-    return memory;
-}
-
 static void make_streams(struct cn_crew *crew)
 {
     const struct cn_plan *plan = &crew->steady->plan;
@@ -25,7 +17,7 @@ static void make_streams(struct cn_crew *crew)
     long end = cn_plan_begin(plan, crew->index + 1);
     crew->first_room = cn_plan_room(plan, begin);
     crew->stream_count = cn_plan_room(plan, end - 1) - crew->first_room + 1;
-    crew->streams = get((size_t)crew->stream_count, sizeof(*crew->streams));
+    crew->streams = cn_bench_get((size_t)crew->stream_count, sizeof(*crew->streams));
     for (long i = 0; i < crew->stream_count; i++) {
         long room = crew->first_room + i;
         long first = cn_plan_first(plan, room);
@@ -51,7 +43,7 @@ static void make_publisher(struct cn_crew *crew, long number, struct cn_client *
                                                 (unsigned)steady->acks,
                                        .client = client};
     if (steady->acks)
-        publisher->slots = get((size_t)steady->slots, sizeof(*publisher->slots));
+        publisher->slots = cn_bench_get((size_t)steady->slots, sizeof(*publisher->slots));
     client->publisher = publisher;
 }
 
@@ -65,7 +57,7 @@ static void make_clients(struct cn_crew *crew)
     for (long p = 0; plan->extra && p < plan->publishers; p++)
         extras += cn_plan_home(plan, p) == crew->index;
     crew->client_count = count + extras;
-    crew->clients = get((size_t)crew->client_count, sizeof(*crew->clients));
+    crew->clients = cn_bench_get((size_t)crew->client_count, sizeof(*crew->clients));
     for (long i = 0; i < count; i++) {
         long room = cn_plan_room(plan, begin + i);
         crew->clients[i] = (struct cn_client){
@@ -81,7 +73,7 @@ static void make_publishers(struct cn_crew *crew)
     const struct cn_plan *plan = &crew->steady->plan;
     long begin = cn_plan_begin(plan, crew->index);
     long own = cn_plan_begin(plan, crew->index + 1) - begin;
-    crew->publishers = get((size_t)crew->client_count, sizeof(*crew->publishers));
+    crew->publishers = cn_bench_get((size_t)crew->client_count, sizeof(*crew->publishers));
     for (long p = 0; crew->steady->sends && p < plan->publishers; p++) {
         if (cn_plan_home(plan, p) != crew->index)
             continue;
@@ -101,9 +93,9 @@ static void prepare(struct cn_crew *crew, int index, struct cn_steady *steady)
     make_streams(crew);
     make_clients(crew);
     make_publishers(crew);
-    crew->content = get(1, CN_DIALECT_TEXT_MAX);
+    crew->content = cn_bench_get(1, CN_DIALECT_TEXT_MAX);
     memset(crew->content, 'x', (size_t)steady->bench->options.payload);
-    crew->text = get(1, CN_DIALECT_TEXT_MAX);
+    crew->text = cn_bench_get(1, CN_DIALECT_TEXT_MAX);
     srand48(steady->bench->options.seed + index + (long)steady->bench->tag);
     if (!cn_links_init(&crew->links) || !cn_links_watch(&crew->links, steady->workers.wakes[index]))
         cn_bench_fail(CN_BENCH_INCOMPLETE, "no descriptor for epoll");

@@ -14,14 +14,6 @@ enum { SPARE_DESCRIPTORS = 64 };
 
 // ---- The clients of a process ----
 
-static void *make(size_t count, size_t size)
-{
-    void *made = calloc(count, size);
-    if (made == NULL)
-        cn_bench_fail(CN_BENCH_INCOMPLETE, "no memory");
-    return made;
-}
-
 static long count_wanted(const struct cn_bench_options *options)
 {
     return (long)(options->rate * options->seconds + 0.5);
@@ -30,7 +22,7 @@ static long count_wanted(const struct cn_bench_options *options)
 static void make_rooms(struct cn_storm *storm, long rooms)
 {
     long messages = count_wanted(&storm->bench->options);
-    storm->rooms = make((size_t)rooms, sizeof(*storm->rooms));
+    storm->rooms = cn_bench_get((size_t)rooms, sizeof(*storm->rooms));
     for (long i = 0; i < rooms; i++) {
         storm->rooms[i].number = i;
         storm->rooms[i].quota = messages / rooms + (i < messages % rooms);
@@ -39,7 +31,7 @@ static void make_rooms(struct cn_storm *storm, long rooms)
 
 static void make_clients(struct cn_storm *storm, long rooms, enum cn_storm_role role)
 {
-    storm->clients = make((size_t)storm->total, sizeof(*storm->clients));
+    storm->clients = cn_bench_get((size_t)storm->total, sizeof(*storm->clients));
     for (long i = 0; i < storm->total; i++) {
         struct cn_storm_client *client = &storm->clients[i];
         bool publishes = i < storm->publishers;
@@ -65,8 +57,8 @@ void cn_storm_init(struct cn_storm *storm, const struct cn_bench *bench, long ro
         cn_bench_fail(CN_BENCH_INCOMPLETE, "no epoll");
     make_rooms(storm, rooms);
     make_clients(storm, rooms, role);
-    storm->back = make(1, sizeof(*storm->back));
-    storm->replay = make(1, sizeof(*storm->replay));
+    storm->back = cn_bench_get(1, sizeof(*storm->back));
+    storm->replay = cn_bench_get(1, sizeof(*storm->replay));
     storm->progress_us = storm->arrivals_us = cn_clock_us();
 }
 

@@ -3,82 +3,10 @@
 #include "chatnode/codec.h"
 
 #include <jansson.h>
-#include <pthread.h>
 #include <stdlib.h>
 
 #include "chatnode/name.h"
 #include "wire_private.h"
-
-// ---- Before parsing: bounds that hostile text must keep before jansson sees it ----
-
-// Where a linear pass over JSON text stands.
-struct scan {
-    size_t depth;
-    size_t tokens; // strings, containers and words seen: values and the keys of objects
-    size_t colons; // as many keys have their value
-    bool in_word;  // inside a number or a literal
-};
-
-static bool is_space(char c)
-{
-    return c == ' ' || c == '\t' || c == '\n' || c == '\r';
-}
-
-// The index just after the string that begins at text[at]; the text's length when it does not end.
-static size_t skip_string(struct cn_str text, size_t at)
-{
-    for (at++; at < text.len; at++) {
-        if (text.ptr[at] == '\\')
-            at++;
-        else if (text.ptr[at] == '"')
-            return at + 1;
-    }
-    return text.len;
-}
-
-// Accounts for one character outside strings.
-static void scan_char(struct scan *scan, char c)
-{
-    bool was_in_word = scan->in_word;
-    scan->in_word = false;
-    switch (c) {
-    case '{':
-    case '[':
-        scan->tokens++;
-        scan->depth++;
-        break;
-    case '}':
-    case ']':
-        scan->depth -= scan->depth > 0;
-        break;
-    case ':':
-        scan->colons++;
-        break;
-    case '"':
-        scan->tokens++;
-        break;
-    case ',':
-        break;
-    default:
-        scan->in_word = !is_space(c);
-        scan->tokens += scan->in_word && !was_in_word;
-    }
-}
-
-// True when no prefix of the text nests too deep or holds too many values. A prefix holds at most
-// one key whose colon has not come yet. What is not JSON may pass: jansson stops there.
-static bool is_within_bounds(struct cn_str text)
-{
-    struct scan scan = {0};
-    size_t at = 0;
-    while (at < text.len) {
-        scan_char(&scan, text.ptr[at]);
-        if (scan.depth > CN_CODEC_DEPTH_MAX || scan.tokens > scan.colons + CN_CODEC_NODES_MAX + 1)
-            return false;
-        at = text.ptr[at] == '"' ? skip_string(text, at) : at + 1;
-    }
-    return scan.tokens <= scan.colons + CN_CODEC_NODES_MAX;
-}
 
 // ---- Fields ----
 
@@ -250,26 +178,6 @@ static const char *const type_names[CN_REQUEST_COUNT] = {
 #undef X
 };
 
-// ---- The parser ----
-
-// jansson takes want of memory for bad text in places, so its allocator remembers it, per thread.
-static _Thread_local bool is_out_of_memory;
-static pthread_once_t jansson_once = PTHREAD_ONCE_INIT;
-
-static void *allocate(size_t len)
-{
-    void *memory = malloc(len);
-    is_out_of_memory |= memory == NULL;
-    return memory;
-}
-
-// The seed keeps clients from choosing keys that collide in jansson's hash tables.
-static void prepare_jansson(void)
-{
-    json_set_alloc_funcs(allocate, free);
-    json_object_seed(0); // from the system's randomness
-}
-
 // ---- Decoding ----
 
 // The bits of the known fields that the object has, and their values.
@@ -349,14 +257,13 @@ static enum cn_err decode_type(const struct object *object, struct cn_request *o
 // The tree in out->owned. CN_INVALID, CN_NOMEM.
 static enum cn_err parse(struct cn_str text, struct cn_request *out, enum cn_problem *problem)
 {
+    static const struct cn_json_bounds bounds = {
+        .depth_max = CN_CODEC_DEPTH_MAX, .nodes_max = CN_CODEC_NODES_MAX, .allow_nul = true};
     *problem = CN_PROBLEM_BAD_JSON;
-    if (!is_within_bounds(text))
-        return CN_INVALID;
-    pthread_once(&jansson_once, prepare_jansson);
-    is_out_of_memory = false;
-    json_t *tree = json_loadb(text.ptr, text.len, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, NULL);
-    if (!tree)
-        return is_out_of_memory ? CN_NOMEM : CN_INVALID;
+    json_t *tree = NULL;
+    enum cn_err err = cn_json_load(text, &bounds, &tree);
+    if (err != CN_OK)
+        return err;
     out->owned = tree;
     return CN_OK;
 }
@@ -400,18 +307,11 @@ static enum cn_err decode_plain(struct cn_str text, struct cn_request *out)
     return CN_OK;
 }
 
-static bool begins_an_object(struct cn_str text)
-{
-    size_t at = 0;
-    while (at < text.len && is_space(text.ptr[at]))
-        at++;
-    return at < text.len && text.ptr[at] == '{';
-}
-
 enum cn_err cn_request_decode(struct cn_str text, struct cn_request *out, enum cn_problem *problem)
 {
     *out = (struct cn_request){.limit = 50};
-    return begins_an_object(text) ? decode_object(text, out, problem) : decode_plain(text, out);
+    return cn_json_begins_object(text) ? decode_object(text, out, problem)
+                                       : decode_plain(text, out);
 }
 
 enum cn_err cn_request_decode_publish(struct cn_str text, struct cn_request *out,
@@ -419,7 +319,7 @@ enum cn_err cn_request_decode_publish(struct cn_str text, struct cn_request *out
 {
     *out = (struct cn_request){.type = CN_REQUEST_MESSAGE};
     *problem = CN_PROBLEM_BAD_JSON;
-    if (!begins_an_object(text))
+    if (!cn_json_begins_object(text))
         return CN_INVALID;
     struct object object;
     struct value to;

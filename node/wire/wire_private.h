@@ -79,6 +79,41 @@ bool cn_flat_object_read(struct cn_str text, struct cn_flat_object *out);
 // The value of `key`; absent when there is none.
 struct cn_str cn_flat_object_find(const struct cn_flat_object *object, struct cn_str key);
 
+// ---- JSON (json.c) ----
+
+struct json_t; // jansson's
+
+struct cn_json_bounds {
+    size_t depth_max;
+    size_t nodes_max; // values at most
+    bool allow_nul;   // \u0000 in strings
+};
+
+// Parses the text within these bounds, which are looked at before a tree is made; no key may stand
+// twice in an object. CN_INVALID, CN_NOMEM. The caller gives *out back with json_decref. Any
+// thread.
+CN_MUSTCHECK enum cn_err cn_json_load(struct cn_str text, const struct cn_json_bounds *bounds,
+                                      struct json_t **out);
+
+// True when { is the first that is not space. Pure.
+bool cn_json_begins_object(struct cn_str text);
+
+// A member that is a string; absent when there is none, or it is none.
+struct cn_str cn_json_text(const struct json_t *object, const char *key);
+
+// ---- base64url (base64url.c) ----
+
+// Bytes that `len` characters stand for at most, and characters that `len` bytes become.
+#define CN_BASE64URL_BYTES(len) ((len) / 4 * 3 + 2)
+#define CN_BASE64URL_CHARS(len) (((len)*4 + 2) / 3)
+
+// Decodes RFC 4648 section 5 without padding; `out` has room for CN_BASE64URL_BYTES. False for
+// anything else, unused bits that are set included: each value has one spelling.
+bool cn_base64url_decode(struct cn_str text, unsigned char *out, size_t *len);
+
+// Encodes; `out` has room for CN_BASE64URL_CHARS. Returns how many it wrote; no NUL.
+size_t cn_base64url_encode(const void *bytes, size_t len, char *out);
+
 // ---- UTF-8 (name.c) ----
 
 // True for UTF-8 without control characters below 0x20. Runs for each message.

@@ -8,7 +8,7 @@ from tree import c_files, report
 #            foreign libraries behind its door)
 FLOORS = {
     "base": (set(), set(), ("event2/",)),
-    "wire": ({"base"}, {"clock.h", "thread.h", "mailbox.h", "reactor.h"}, ("jansson.h", "ini.h")),
+    "wire": ({"base"}, {"clock.h", "thread.h", "mailbox.h", "reactor.h"}, ("jansson.h", "ini.h", "openssl/")),
     "bus": ({"base", "wire"}, set(), ("hiredis/",)),
     "hub": ({"base", "wire", "bus"}, set(), ()),
     "edge": ({"base", "wire", "hub", "web"}, {"bus.h"}, ("libwebsockets.h",)),
