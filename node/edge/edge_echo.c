@@ -107,7 +107,7 @@ bool cn_echo_flush(struct cn_conn *conn)
         size_t len = make_fragment(saying, frame);
         if (frame[0] & FINAL)
             drop_oldest(echo);
-        is_taken = cn_ws_write(conn, frame, len);
+        is_taken = cn_conn_write(conn, frame, len);
     }
     return is_taken;
 }

@@ -35,7 +35,7 @@ static bool write_by_library(struct cn_conn *conn, const unsigned char *bytes, s
     return false;
 }
 
-bool cn_ws_write(struct cn_conn *conn, const unsigned char *bytes, size_t len)
+bool cn_conn_write(struct cn_conn *conn, const unsigned char *bytes, size_t len)
 {
     size_t sent = send_now(conn, bytes, len);
     return sent == len || write_by_library(conn, bytes + sent, len - sent);
@@ -43,7 +43,7 @@ bool cn_ws_write(struct cn_conn *conn, const unsigned char *bytes, size_t len)
 
 static bool sink_write(struct cn_sink *sink, const unsigned char *bytes, size_t len)
 {
-    return cn_ws_write(CN_CONTAINER(sink, struct cn_conn, sink), bytes, len);
+    return cn_conn_write(CN_CONTAINER(sink, struct cn_conn, sink), bytes, len);
 }
 
 // Closing happens in the loop's turn, as it must not happen in a callback of the connection's own.

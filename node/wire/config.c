@@ -565,15 +565,6 @@ static enum cn_err set_defaults(struct cn_config *config)
     return err;
 }
 
-// What is right by itself may not be right together.
-static void check_together(struct loader *loader)
-{
-    const struct place echo = {"conformance-echo", NULL};
-    if (loader->config->conformance_echo && loader->config->redis_url[0])
-        report_error(loader, &echo,
-                     "is not allowed together with redis-url: it is for tests of a single node");
-}
-
 enum cn_err cn_config_load(struct cn_config *config, const struct cn_config_sources *sources,
                            enum cn_config_action *action, struct cn_buf *report)
 {
@@ -591,7 +582,6 @@ enum cn_err cn_config_load(struct cn_config *config, const struct cn_config_sour
     load_environment(&loader, sources->environ);
     load_platform(&loader, sources->environ);
     load_file(&loader);
-    check_together(&loader);
     if (loader.nomem)
         return CN_NOMEM;
     return loader.wrong ? CN_INVALID : CN_OK;
