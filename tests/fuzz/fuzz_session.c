@@ -32,6 +32,8 @@ struct watched {
     size_t seen; // frames of the sink that were looked at
     size_t asked;
     size_t answered;
+    char room[CN_NAME_MAX + 1]; // that the connection began with, resumed after `since`; or ""
+    struct cn_pos since;
     struct view views[ROOMS];
 };
 
@@ -80,8 +82,23 @@ static void see_entry(struct watched *watch, const json_t *frame)
     view->has_last = true;
 }
 
-// From here on the channel begins anew.
-static void see_beginning(struct watched *watch, const json_t *frame)
+// From here on the channel begins anew: after the position that was asked for, if it was recovered,
+// else after the one that is told. An inbox may begin with its newest entries.
+static void see_joined(struct watched *watch, const json_t *frame)
+{
+    struct view *view = view_of_frame(watch, frame);
+    bool is_first = view && strcmp(view->name, watch->room) == 0;
+    bool is_recovered = json_is_true(json_object_get(frame, "recovered"));
+    struct cn_pos pos = position_of(frame);
+    if (!view)
+        return;
+    view->has_last = strcmp(view->name, "@") != 0 && (is_first || !is_recovered);
+    view->last = is_recovered ? watch->since : pos;
+    if (is_first)
+        watch->room[0] = '\0';
+}
+
+static void see_gap(struct watched *watch, const json_t *frame)
 {
     struct view *view = view_of_frame(watch, frame);
     if (view)
@@ -106,8 +123,10 @@ static void see(struct watched *watch, const struct fake_frame *raw)
     CN_ASSERT(type);
     if (strcmp(type, "message") == 0 || strcmp(type, "direct") == 0)
         see_entry(watch, frame);
-    else if (strcmp(type, "joined") == 0 || strcmp(type, "gap") == 0)
-        see_beginning(watch, frame);
+    else if (strcmp(type, "joined") == 0)
+        see_joined(watch, frame);
+    else if (strcmp(type, "gap") == 0)
+        see_gap(watch, frame);
     else if (is_any_of(type, answers, CN_COUNT(answers)))
         watch->answered++;
     else
@@ -150,7 +169,9 @@ static void connect_client(struct watched *watch, struct cn_str line, unsigned l
     hello.has_inbox_since = cn_pos_parse(next_word(&line), &hello.inbox_since) == CN_OK;
     if (rig.client_count == RIG_CLIENTS)
         return;
-    *watch = (struct watched){.client = rig_greet(&rig, loop, &hello)};
+    *watch = (struct watched){.client = rig_greet(&rig, loop, &hello), .since = hello.since};
+    if (hello.has_since && hello.room.len > 0)
+        CN_ASSERT(!cn_str_copy(hello.room, watch->room, sizeof(watch->room)));
 }
 
 // The edge takes the socket away when the session closed it, or when it is gone.

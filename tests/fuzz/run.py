@@ -3,18 +3,22 @@
 """Runs the fuzz targets: each for a while, two at a time. What crashes one is kept among its regressions."""
 import argparse
 import concurrent.futures
+import fnmatch
 import json
 import os
 import pathlib
 import re
 import subprocess
 import sys
+import tempfile
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 HERE = ROOT / "tests/fuzz"
 FOUND = ROOT / "build/fuzz-corpus"  # what was found on this machine; stays from run to run
 MEMORY_MB, HANG_S, JOBS = 2560, 20, 2
+# A loop with its thread outlives each input, so what is still held after one is no leak.
+OPTIONS = {"edge": ["-detect_leaks=0"]}
 
 
 def targets():
@@ -51,7 +55,7 @@ class Run:
         self.artifacts.mkdir(parents=True, exist_ok=True)
         dictionary = HERE / "dictionaries" / f"{self.target}.dict"
         return [self.program, f"-max_total_time={self.seconds}", f"-rss_limit_mb={MEMORY_MB}", f"-timeout={HANG_S}",
-                "-print_final_stats=1", "-reload=0", f"-artifact_prefix={self.artifacts}/",
+                "-print_final_stats=1", "-reload=0", *OPTIONS.get(self.target, []), f"-artifact_prefix={self.artifacts}/",
                 *([f"-dict={dictionary}"] if dictionary.exists() else []), corpus, *kept_of(self.target)]
 
     def go(self):
@@ -99,6 +103,59 @@ def fuzz(options, wanted):
     return failed
 
 
+def planted(options, wanted):
+    """0 when each program with a planted bug fails."""
+    missed = 0
+    for target in wanted:
+        with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as new:
+            done = subprocess.run([options.programs / f"planted_{target}", f"-max_total_time={options.seconds}",
+                                   f"-artifact_prefix={folder}/", f"-rss_limit_mb={MEMORY_MB}",
+                                   f"-dict={HERE / 'dictionaries' / target}.dict", new, HERE / "corpus" / target],
+                                  stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", check=False,
+                                  env=environment(), cwd=folder)
+            found = done.returncode != 0 and any(pathlib.Path(folder).iterdir())
+        print(f"{target}: the planted bug was {'found' if found else 'NOT found'}")
+        missed |= not found
+        if not found:
+            print(done.stderr[-4000:])
+    return int(missed)
+
+
+# The sources that each target is about.
+ABOUT = {
+    "codec": "wire/codec*.c wire/flat_object.c", "config": "wire/config*.c", "edge": "edge/*.c",
+    "entry": "wire/codec_entry.c wire/frame.c", "peer": "edge/edge_peer.c", "redis": "bus/*redis*.c bus/bus.c",
+    "reply": "bus/redis_reply.c", "session": "hub/*.c wire/codec*.c bus/bus_memory.c bus/memory_log.c",
+    "text": "wire/pos.c wire/name.c bus/redis_url.c bus/redis_keys.c", "token": "wire/token*.c",
+}
+
+
+def lines_of(build, pattern):
+    """(lines that ran, lines) of the sources, by gcovr."""
+    filters = [f"--filter={re.escape(str(ROOT / 'node'))}/{fnmatch.translate(item)[4:-3]}$" for item in pattern.split()]
+    done = subprocess.run(["/usr/bin/gcovr", "--root", ROOT, "--json-summary", *filters, build], capture_output=True,
+                          text=True, check=True)
+    summary = json.loads(done.stdout)
+    return summary["line_covered"], summary["line_total"]
+
+
+def coverage(options, wanted):
+    """Runs each target once over all inputs, built by gcc with counters and without libFuzzer."""
+    build = ROOT / "build/fuzz-coverage"
+    for target in wanted:
+        for counts in build.rglob("*.gcda"):
+            counts.unlink()
+        found = [FOUND / target] if (FOUND / target).is_dir() else []
+        subprocess.run([build / f"fuzz_{target}", *kept_of(target), *found], stdin=subprocess.DEVNULL, check=True,
+                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        ran, every = lines_of(build, ABOUT[target])
+        note = FOUND / f"{target}.json"
+        sums = json.loads(note.read_text()) if note.exists() else {"executions": 0, "seconds": 0}
+        print(f"| {target} | {ran} of {every} lines, {100 * ran // max(every, 1)} % | {ABOUT[target]} "
+              f"| {sums['executions']:,} in {sums['seconds'] / 3600:.2f} h |", flush=True)
+    return 0
+
+
 def merge(options, wanted):
     """Adds what was found to the repository: as few inputs as reach every edge that was reached."""
     for target in wanted:
@@ -122,10 +179,16 @@ def main():
     parser.add_argument("--hours", type=float, default=0.25, help="how long all of them run together (0.25)")
     parser.add_argument("--jobs", type=int, default=JOBS, help="how many run at a time (2)")
     parser.add_argument("--artifacts", type=pathlib.Path, help="where an input that fails goes")
+    parser.add_argument("--planted", action="store_true", help="runs the program with a planted bug, which must be found")
+    parser.add_argument("--coverage", action="store_true", help="counts the lines of node/ that the inputs so far reach")
     parser.add_argument("--merge", action="store_true", help="adds to tests/fuzz/corpus what reaches more")
     options = parser.parse_args()
     FOUND.mkdir(parents=True, exist_ok=True)
-    return (merge if options.merge else fuzz)(options, options.target or targets())
+    wanted = options.target or targets()
+    for name in ("planted", "coverage", "merge"):
+        if getattr(options, name):
+            return globals()[name](options, wanted)
+    return fuzz(options, wanted)
 
 
 if __name__ == "__main__":
