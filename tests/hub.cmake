@@ -12,6 +12,9 @@ foreach(module shelf exact)
     cn_wrap(${module} cn_bus_read_take)
 endforeach()
 cn_wrap(publish malloc calloc)
+# Every allocation of our own and of the JSON parser fails once.
+cn_unit_test(scarcity cn_test_hub)
+cn_wrap(scarcity malloc calloc realloc)
 cn_unit_test(metrics_table cn_wire cn_base)
 # The test reads the answers with a parser of its own.
 target_link_libraries(test_admin PRIVATE cn::jansson)

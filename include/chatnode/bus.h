@@ -203,8 +203,9 @@ struct cn_bus_ops {
     // implementation must find it by its link's owner again if its link breaks: it is asked to send
     // all that is pending by its own reconnect, through cn_bus_each_pending.
     void (*publish)(struct cn_bus *bus, struct cn_publish *publish);
-    // The channel gets its first local subscriber / has lost its last one. Never twice in a row.
-    void (*subscribe)(struct cn_bus *bus, const struct cn_channel_name *channel);
+    // The channel gets its first local subscriber (CN_NOMEM: it does not) / has lost its last one.
+    // Never twice in a row.
+    enum cn_err (*subscribe)(struct cn_bus *bus, const struct cn_channel_name *channel);
     void (*unsubscribe)(struct cn_bus *bus, const struct cn_channel_name *channel);
     // Sends one read that stands in the pending list; answers with cn_bus_answered.
     void (*read)(struct cn_bus *bus, struct cn_read *read);
@@ -226,8 +227,7 @@ CN_MUSTCHECK enum cn_err cn_bus_start(struct cn_bus *bus);
 // Answers what is pending with CN_UNAVAILABLE and frees the bus. Takes NULL.
 void cn_bus_free(struct cn_bus *bus);
 
-// "memory" or "redis".
-const char *cn_bus_name(const struct cn_bus *bus);
+const char *cn_bus_name(const struct cn_bus *bus); // "memory" or "redis"
 enum cn_bus_state cn_bus_state(const struct cn_bus *bus);
 
 // Publishes and reads waiting for an answer.
@@ -243,8 +243,8 @@ void cn_bus_publish_take(struct cn_bus *bus, struct cn_publish **publish);
 // Takes the read (sets *read to NULL); as cn_bus_publish_take.
 void cn_bus_read_take(struct cn_bus *bus, struct cn_read **read);
 
-// Subscribes / unsubscribes. on_open answers a subscription as soon as the bus is up.
-void cn_bus_subscribe(struct cn_bus *bus, const struct cn_channel_name *channel);
+// on_open answers as soon as the bus is up. CN_NOMEM: it is not subscribed.
+CN_MUSTCHECK enum cn_err cn_bus_subscribe(struct cn_bus *bus, const struct cn_channel_name *name);
 void cn_bus_unsubscribe(struct cn_bus *bus, const struct cn_channel_name *channel);
 
 #endif

@@ -93,7 +93,10 @@
     X(BUS_FORGOTTEN, COUNTER, "chatnode_bus_replayed_total", "result=\"no_room\"", "")             \
     X(BUS_DURABILITY, GAUGE, "chatnode_bus_durability", "",                                        \
       "What an ack promises: 0 unknown, 1 memory, 2 disk, 3 disk-always, 4 replicated.")           \
-    X(BUS_RESETS, COUNTER, "chatnode_bus_resets_total", "", "Channels whose continuity was lost.")
+    X(BUS_RESETS, COUNTER, "chatnode_bus_resets_total", "", "Channels whose continuity was lost.") \
+    X(LOG_LOST, COUNTER, "chatnode_log_lost_lines_total", "",                                      \
+      "Lines of the log that could not be written at once: a full disk, a reader that stands "     \
+      "still.")
 
 enum cn_metric_row {
 #define X(symbol, ...) CN_M_##symbol,

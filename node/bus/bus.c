@@ -307,10 +307,9 @@ void cn_bus_read_take(struct cn_bus *bus, struct cn_read **read)
     bus->ops->read(bus, it);
 }
 
-void cn_bus_subscribe(struct cn_bus *bus, const struct cn_channel_name *channel)
+enum cn_err cn_bus_subscribe(struct cn_bus *bus, const struct cn_channel_name *channel)
 {
-    if (!bus->stopped)
-        bus->ops->subscribe(bus, channel);
+    return bus->stopped ? CN_OK : bus->ops->subscribe(bus, channel);
 }
 
 void cn_bus_unsubscribe(struct cn_bus *bus, const struct cn_channel_name *channel)

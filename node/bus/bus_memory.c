@@ -299,18 +299,16 @@ static void open_channel(struct cn_bus *bus, struct channel *channel)
     bus->events.on_open(bus->events.arg, &name, cn_memory_log_tail(&channel->log));
 }
 
-static void subscribe(struct cn_bus *bus, const struct cn_channel_name *name)
+static enum cn_err subscribe(struct cn_bus *bus, const struct cn_channel_name *name)
 {
     struct channel *channel = find_or_make(of(bus), name);
-    if (channel == NULL) {
-        CN_LOG(ERROR, "bus.nomem", "no memory for a subscription",
-               CN_F_VIEW("channel", cn_channel_name_str(name)));
-        return;
-    }
+    if (channel == NULL)
+        return CN_NOMEM;
     channel->subscribed = true;
     expire_logs(of(bus), cn_clock_ms());
     if (bus->state == CN_BUS_UP)
         open_channel(bus, channel);
+    return CN_OK;
 }
 
 static void unsubscribe(struct cn_bus *bus, const struct cn_channel_name *name)

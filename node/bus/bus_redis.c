@@ -330,9 +330,9 @@ static enum cn_err start(struct cn_bus *bus)
     return err;
 }
 
-static void subscribe(struct cn_bus *bus, const struct cn_channel_name *channel)
+static enum cn_err subscribe(struct cn_bus *bus, const struct cn_channel_name *channel)
 {
-    cn_redis_subs_subscribe(cn_redis_bus_of(bus), channel);
+    return cn_redis_subs_subscribe(cn_redis_bus_of(bus), channel);
 }
 
 static void unsubscribe(struct cn_bus *bus, const struct cn_channel_name *channel)

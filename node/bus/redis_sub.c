@@ -60,16 +60,13 @@ static void mark_dirty(struct cn_redis_bus *redis, struct cn_redis_channel *chan
 
 // ---- What the bus's user wants ----
 
-void cn_redis_subs_subscribe(struct cn_redis_bus *redis, const struct cn_channel_name *name)
+enum cn_err cn_redis_subs_subscribe(struct cn_redis_bus *redis, const struct cn_channel_name *name)
 {
     struct cn_redis_channel *channel = cn_redis_subs_find(&redis->subs, name);
     if (channel == NULL)
         channel = make_channel(&redis->subs, name);
-    if (channel == NULL) {
-        CN_LOG(ERROR, "bus.nomem", "no memory for a subscription",
-               CN_F_VIEW("channel", cn_channel_name_str(name)));
-        return;
-    }
+    if (channel == NULL)
+        return CN_NOMEM;
     CN_ASSERT(!channel->wanted);
     channel->wanted = true;
     channel->opened = false;
@@ -80,6 +77,7 @@ void cn_redis_subs_subscribe(struct cn_redis_bus *redis, const struct cn_channel
         cn_list_remove(&channel->dirty); // it was to be unsubscribed
         cn_redis_catchup_begin(redis, channel);
     }
+    return CN_OK;
 }
 
 void cn_redis_subs_unsubscribe(struct cn_redis_bus *redis, const struct cn_channel_name *name)

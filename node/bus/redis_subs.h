@@ -75,7 +75,8 @@ void cn_redis_subs_fini(struct cn_redis_subs *subs);
 struct cn_redis_channel *cn_redis_subs_find(const struct cn_redis_subs *subs,
                                             const struct cn_channel_name *name);
 
-void cn_redis_subs_subscribe(struct cn_redis_bus *redis, const struct cn_channel_name *name);
+CN_MUSTCHECK enum cn_err cn_redis_subs_subscribe(struct cn_redis_bus *redis,
+                                                 const struct cn_channel_name *name);
 void cn_redis_subs_unsubscribe(struct cn_redis_bus *redis, const struct cn_channel_name *name);
 
 // The sub link came up / went down; `beat` subscribes to the heartbeat channel again.

@@ -167,13 +167,6 @@ static void free_channel(struct cn_hub *hub, struct cn_channel *channel)
     cn_metrics_add(CN_M_CHANNELS, -1);
 }
 
-void cn_channels_free(struct cn_hub *hub)
-{
-    CN_HASH_EACH (node, &hub->channels)
-        free_channel(hub, CN_CONTAINER(node, struct cn_channel, by_name));
-    cn_hash_fini(&hub->channels);
-}
-
 // ---- Asks of the loops ----
 
 struct follow_ask {
@@ -181,30 +174,81 @@ struct follow_ask {
     struct cn_channel_name name;
     unsigned index;
     struct feed_letter *closed; // the answer to CN_FOLLOW_NO_LONGER, which must not fail; else NULL
+    struct cn_link postponed;   // in the hub's list while there is no memory to follow the channel
 };
 
-static void follow(struct cn_hub *hub, const struct follow_ask *ask)
+// As soon as there is one, the bus may tell of the channel.
+static struct cn_channel *begin_channel(struct cn_hub *hub, const struct follow_ask *ask)
+{
+    struct cn_channel *channel = add_channel(hub, &ask->name);
+    if (!channel)
+        return NULL;
+    channel->loops = UINT64_C(1) << ask->index;
+    if (!cn_bus_subscribe(hub->bus, &ask->name))
+        return channel;
+    free_channel(hub, channel);
+    return NULL;
+}
+
+static enum cn_err follow(struct cn_hub *hub, const struct follow_ask *ask)
 {
     struct cn_channel *channel = find_channel(hub, &ask->name);
-    bool is_new = !channel;
-    if (is_new)
-        channel = add_channel(hub, &ask->name);
-    if (!channel) {
-        // The loop's feed stays closed; its members' joins pass their deadline.
-        CN_LOG(ERROR, "channel.nomem", "out of memory for a channel");
-        return;
-    }
+    if (!channel)
+        return begin_channel(hub, ask) ? CN_OK : CN_NOMEM;
     channel->loops |= UINT64_C(1) << ask->index;
-    if (is_new)
-        cn_bus_subscribe(hub->bus, &ask->name);
-    else if (channel->open)
+    if (channel->open)
         tell_always(hub, channel, ask->index, NEWS_OPEN, NULL);
+    return CN_OK;
+}
+
+// Without memory: the feed stays closed until the next try.
+static void postpone(struct cn_hub *hub, struct follow_ask *ask)
+{
+    CN_LOG(ERROR, "channel.nomem", "out of memory for a channel; it is tried again");
+    cn_list_push_back(&hub->postponed, &ask->postponed);
+    cn_timer_start(hub->missed_timer, MISSED_RETRY_MS);
+}
+
+static void forget_postponed(struct cn_hub *hub, const struct follow_ask *ask)
+{
+    CN_LIST_EACH_SAFE (link, &hub->postponed) {
+        struct follow_ask *other = CN_CONTAINER(link, struct follow_ask, postponed);
+        if (other->index != ask->index ||
+            !cn_str_equal(cn_channel_name_str(&other->name), cn_channel_name_str(&ask->name)))
+            continue;
+        cn_list_remove(link);
+        free(other);
+    }
+}
+
+void cn_channels_free(struct cn_hub *hub)
+{
+    struct cn_link *link;
+    while ((link = cn_list_pop_front(&hub->postponed)))
+        free(CN_CONTAINER(link, struct follow_ask, postponed));
+    CN_HASH_EACH (node, &hub->channels)
+        free_channel(hub, CN_CONTAINER(node, struct cn_channel, by_name));
+    cn_hash_fini(&hub->channels);
+}
+
+// True when nothing is postponed any more.
+static bool retry_postponed(struct cn_hub *hub)
+{
+    CN_LIST_EACH_SAFE (link, &hub->postponed) {
+        struct follow_ask *ask = CN_CONTAINER(link, struct follow_ask, postponed);
+        if (follow(hub, ask))
+            return false;
+        cn_list_remove(link);
+        free(ask);
+    }
+    return true;
 }
 
 static void unfollow(struct cn_hub *hub, struct follow_ask *ask)
 {
     cn_loop_post_always(hub->loops[ask->index], &ask->closed->letter);
     ask->closed = NULL;
+    forget_postponed(hub, ask);
     struct cn_channel *channel = find_channel(hub, &ask->name);
     if (!channel)
         return;
@@ -229,10 +273,12 @@ static void free_follow_ask(struct cn_mail *mail)
 static void read_follow_ask(struct cn_ask *mail, struct cn_hub *hub)
 {
     struct follow_ask *ask = CN_CONTAINER(mail, struct follow_ask, ask);
-    if (ask->closed)
+    if (ask->closed) {
         unfollow(hub, ask);
-    else
-        follow(hub, ask);
+    } else if (follow(hub, ask)) {
+        postpone(hub, ask);
+        return;
+    }
     free(ask);
 }
 
@@ -244,6 +290,7 @@ enum cn_err cn_channel_ask(struct cn_loop *loop, const struct cn_channel_name *n
         return CN_NOMEM;
     *ask = (struct follow_ask){
         .ask = {{NULL, free_follow_ask}, read_follow_ask}, .name = *name, .index = loop->index};
+    cn_list_init(&ask->postponed);
     enum cn_err err = CN_OK;
     if (how == CN_FOLLOW_NO_LONGER) {
         ask->closed =
@@ -316,7 +363,8 @@ void cn_channel_retry_missed(void *arg)
             if ((channel->missed_loops & (UINT64_C(1) << i)) && !tell_missed(hub, channel, i))
                 break;
     }
-    if (!cn_list_is_empty(&hub->missed))
+    bool done = retry_postponed(hub);
+    if (!done || !cn_list_is_empty(&hub->missed))
         cn_timer_start(hub->missed_timer, MISSED_RETRY_MS);
 }
 

@@ -101,6 +101,7 @@ enum cn_err cn_hub_new(const struct cn_hub_parts *parts, struct cn_hub **out, co
     }
     cn_hash_init(&hub->channels);
     cn_list_init(&hub->missed);
+    cn_list_init(&hub->postponed);
     cn_mailbox_init(&hub->asks, (size_t)hub->config->bus_queue, no_wake, NULL);
 
     hub->registry = cn_registry_new();

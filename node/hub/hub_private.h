@@ -53,13 +53,15 @@ struct cn_hub {
     atomic_uint api_waiting; // publishes of the HTTP API under way, at most CN_API_WAITING_MAX
     // Main thread.
     struct cn_bus *bus;
-    struct cn_hash channels; // of struct cn_channel
-    struct cn_link missed;   // channels whose entries found a full mailbox
-    struct cn_timer *missed_timer;
+    struct cn_hash channels;       // of struct cn_channel
+    struct cn_link missed;         // channels whose entries found a full mailbox
+    struct cn_link postponed;      // asks to follow a channel that found no memory
+    struct cn_timer *missed_timer; // for both
     struct cn_timer *report_timer;
     struct cn_bus_stats reported; // in the metrics already
     int64_t reported_pending;
-    struct cn_heap heap; // of sessions and channels
+    uint64_t reported_lost; // lines of the log
+    struct cn_heap heap;    // of sessions and channels
 };
 
 // What a loop asks of main. `read` runs on the main thread and disposes of it.
@@ -94,7 +96,8 @@ void cn_channel_on_entry(void *arg, const struct cn_channel_name *name, struct c
                          struct cn_str text);
 void cn_channel_on_reset(void *arg, const struct cn_channel_name *name, struct cn_pos tail);
 
-// Tells loops that had no room what they missed; the hub's timer.
+// Tells loops that had no room what they missed, follows channels that found no memory; the hub's
+// timer.
 void cn_channel_retry_missed(void *arg);
 
 // Frees the table.

@@ -109,6 +109,13 @@ static void report_bus(struct cn_hub *hub)
     hub->reported_pending = pending;
 }
 
+static void report_log(struct cn_hub *hub)
+{
+    uint64_t lost = cn_log_lost();
+    cn_metrics_add(CN_M_LOG_LOST, (int64_t)(lost - hub->reported_lost));
+    hub->reported_lost = lost;
+}
+
 // What costs memory on this node.
 static size_t count_objects(const struct cn_hub *hub)
 {
@@ -135,6 +142,7 @@ static void look_around(void *arg)
 {
     struct cn_hub *hub = arg;
     report_bus(hub);
+    report_log(hub);
     give_back(hub);
     cn_timer_start(hub->report_timer, REPORT_EVERY_MS);
 }

@@ -4,6 +4,7 @@
 #include <jansson.h>
 #include <pthread.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "wire_private.h"
 
@@ -80,22 +81,80 @@ static bool is_within(struct cn_str text, const struct cn_json_bounds *bounds)
 
 // ---- The parser ----
 
-// jansson takes want of memory for bad text in places, so its allocator remembers it, per thread.
-static _Thread_local bool is_out_of_memory;
+// jansson takes want of memory for bad text in places, and asserts in others. So while it parses,
+// its allocator has a reserve, which is enough until the text can be made to end there: PIECE bytes
+// further, and behind the token under way, whose buffer may double and be copied once.
+enum { PIECE_BYTES = 256, RESERVE_BYTES = 16384, RESERVE_FACTOR = 6, ALIGNMENT = 16 };
+
+struct parse {
+    struct cn_str rest; // of the text
+    char *reserve;
+    size_t reserve_len;
+    size_t used; // more than 0: memory ran out
+};
+
+static _Thread_local struct parse *parsing; // NULL: none on this thread
 static pthread_once_t jansson_once = PTHREAD_ONCE_INIT;
+
+static void *take_reserve(struct parse *parse, size_t len)
+{
+    size_t rounded = (len + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+    if (parse->reserve_len - parse->used < rounded)
+        return NULL;
+    void *memory = parse->reserve + parse->used;
+    parse->used += rounded;
+    return memory;
+}
 
 static void *allocate(size_t len)
 {
     void *memory = malloc(len);
-    is_out_of_memory |= memory == NULL;
-    return memory;
+    return memory || !parsing ? memory : take_reserve(parsing, len);
+}
+
+static void release(void *memory)
+{
+    uintptr_t at = (uintptr_t)memory;
+    uintptr_t reserve = parsing ? (uintptr_t)parsing->reserve : 0;
+    if (!parsing || at < reserve || at >= reserve + parsing->reserve_len)
+        free(memory);
 }
 
 // The seed keeps clients from choosing keys that collide in jansson's hash tables.
 static void prepare_jansson(void)
 {
-    json_set_alloc_funcs(allocate, free);
+    json_set_alloc_funcs(allocate, release);
     json_object_seed(0); // from the system's randomness
+}
+
+// jansson's json_load_callback_t: the text piece by piece, or its end once memory has run out.
+static size_t read_piece(void *buffer, size_t room, void *arg)
+{
+    struct parse *parse = arg;
+    if (parse->used > 0)
+        return 0;
+    size_t len = room < PIECE_BYTES ? room : PIECE_BYTES;
+    if (len > parse->rest.len)
+        len = parse->rest.len;
+    if (len > 0)
+        memcpy(buffer, parse->rest.ptr, len);
+    parse->rest.ptr += len;
+    parse->rest.len -= len;
+    return len;
+}
+
+static enum cn_err load(struct parse *parse, size_t flags, json_t **out)
+{
+    parsing = parse;
+    *out = json_load_callback(read_piece, parse, flags, NULL);
+    if (parse->used > 0 && *out) {
+        json_decref(*out);
+        *out = NULL;
+    }
+    parsing = NULL;
+    if (*out)
+        return CN_OK;
+    return parse->used > 0 ? CN_NOMEM : CN_INVALID;
 }
 
 enum cn_err cn_json_load(struct cn_str text, const struct cn_json_bounds *bounds, json_t **out)
@@ -104,12 +163,14 @@ enum cn_err cn_json_load(struct cn_str text, const struct cn_json_bounds *bounds
     if (!is_within(text, bounds))
         return CN_INVALID;
     pthread_once(&jansson_once, prepare_jansson);
-    is_out_of_memory = false;
+    struct parse parse = {.rest = text, .reserve_len = RESERVE_FACTOR * text.len + RESERVE_BYTES};
+    parse.reserve = malloc(parse.reserve_len);
+    if (!parse.reserve)
+        return CN_NOMEM;
     size_t flags = JSON_REJECT_DUPLICATES | (bounds->allow_nul ? JSON_ALLOW_NUL : 0);
-    *out = json_loadb(text.ptr, text.len, flags, NULL);
-    if (*out)
-        return CN_OK;
-    return is_out_of_memory ? CN_NOMEM : CN_INVALID;
+    enum cn_err err = load(&parse, flags, out);
+    free(parse.reserve);
+    return err;
 }
 
 bool cn_json_begins_object(struct cn_str text)

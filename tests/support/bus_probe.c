@@ -198,7 +198,7 @@ struct cn_published probe_store(struct probe *probe, const char *room, const cha
 void probe_subscribe(struct probe *probe, const char *room)
 {
     struct cn_channel_name channel = probe_room(room);
-    cn_bus_subscribe(probe->bus, &channel);
+    assert_int_equal(cn_bus_subscribe(probe->bus, &channel), CN_OK);
 }
 
 void probe_unsubscribe(struct probe *probe, const char *room)

@@ -224,7 +224,7 @@ static void test_what_waits_is_served_at_the_start(void **state)
     struct cn_channel_name room;
     assert_int_equal(make(&bench, &options, &why), CN_OK);
     assert_int_equal(cn_channel_name_make(CN_CHANNEL_ROOM, cn_str_of("r"), &room), CN_OK);
-    cn_bus_subscribe(bench.bus, &room);
+    assert_int_equal(cn_bus_subscribe(bench.bus, &room), CN_OK);
     publish(&bench, 60000, &answers[0]);
     read_newest(&bench, 60000, &answers[1]);
     assert_int_equal(bench.opens, 0);
