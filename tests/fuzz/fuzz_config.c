@@ -137,6 +137,14 @@ static void show(const struct cn_config *config)
     cn_buf_fini(&shown);
 }
 
+static void help(void)
+{
+    struct cn_buf text;
+    cn_buf_init(&text, REPORT_MAX_BYTES);
+    CN_ASSERT(cn_config_help(&text) == CN_OK && text.len > 0);
+    cn_buf_fini(&text);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct sources sources = {.argv = {(char *)(uintptr_t) "chatnode"}, .argc = 1};
@@ -146,8 +154,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         take_line(&sources, line);
     struct cn_config config;
     enum cn_config_action action;
-    if (load(&config, &sources, &action) == CN_OK && action != CN_ACTION_HELP &&
-        action != CN_ACTION_VERSION)
+    enum cn_err err = load(&config, &sources, &action);
+    if (action == CN_ACTION_HELP)
+        help();
+    else if (!err && action != CN_ACTION_VERSION)
         show(&config);
     cn_config_fini(&config);
     for (int i = 1; i < sources.argc; i++)

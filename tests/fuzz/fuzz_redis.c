@@ -310,7 +310,7 @@ static void subscribe(struct cn_str name, bool wanted)
         world.is_subscribed[i] = wanted;
         world.is_open[i] = false;
         if (wanted)
-            cn_bus_subscribe(world.bus, &channel);
+            CN_ASSERT(cn_bus_subscribe(world.bus, &channel) == CN_OK);
         else
             cn_bus_unsubscribe(world.bus, &channel);
     }
