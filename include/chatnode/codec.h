@@ -138,6 +138,9 @@ CN_MUSTCHECK enum cn_err cn_codec_ack(struct cn_buf *out, struct cn_str id, stru
 CN_MUSTCHECK enum cn_err cn_codec_error(struct cn_buf *out, enum cn_problem problem,
                                         struct cn_str id);
 
+// The same for RATE_LIMITED, with "in_ms":N at its end: when the request may come again.
+CN_MUSTCHECK enum cn_err cn_codec_rate_limited(struct cn_buf *out, int64_t in_ms, struct cn_str id);
+
 // {"type":"gap","room":R,"reset":true}; for the inbox "inbox":true stands instead of the room.
 CN_MUSTCHECK enum cn_err cn_codec_gap_reset(struct cn_buf *out, struct cn_str room);
 

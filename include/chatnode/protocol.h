@@ -30,6 +30,7 @@
     X(NOT_DURABLE, "not_durable", true,                                                            \
       "the message could not be kept as durably as this server promises; try again")               \
     X(INTERNAL, "internal", true, "the server failed; try again")                                  \
+    X(RATE_LIMITED, "rate_limited", true, "too much at once; try again after in_ms milliseconds")  \
     X(UNAUTHORIZED, "unauthorized", false, "the key is missing or wrong")                          \
     X(FORBIDDEN, "forbidden", false,                                                               \
       "without api-key set the API serves only programs on the same machine")                      \
@@ -52,7 +53,9 @@
     X(INTERNAL, "internal", 1011, "the server failed")                                             \
     X(RESTART, "restart", 1012, "the node is going away, reconnect")                               \
     X(NO_PONG, "no_pong", 4000, "no answer to a ping, reconnect and resume")                       \
-    X(SLOW, "slow", 4001, "the client reads too slowly, reconnect and resume")
+    X(SLOW, "slow", 4001, "the client reads too slowly, reconnect and resume")                     \
+    X(FLOODING, "flooding", 4510, "the client went on sending after it was told to wait")          \
+    X(TOO_MANY, "too_many", 4511, "the user has as many sessions on this node as may be")
 
 enum cn_problem {
 #define X(symbol, code, retry, message) CN_PROBLEM_##symbol,

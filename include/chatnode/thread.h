@@ -15,7 +15,9 @@ enum cn_lock_rank {
     CN_RANK_REGISTRY_SESSION = 1,
     CN_RANK_REGISTRY_USER,
     CN_RANK_MAILBOX,
-    CN_RANK_GOVERNOR
+    CN_RANK_GOVERNOR,
+    CN_RANK_QUOTA,
+    CN_RANK_THROTTLE
 };
 
 struct cn_mutex {

@@ -114,10 +114,11 @@ void cn_ws_open(struct cn_conn *conn, struct lws *wsi)
     cn_list_init(&conn->closing);
     cn_list_init(&conn->stalled);
     CN_ASSERT(greeting);
-    if (greeting->is_echo
-            ? cn_echo_open(conn)
-            : cn_session_new(conn->loop->hub_loop, &conn->sink, &greeting->hello, &conn->session))
-        sink_close(&conn->sink, CN_REASON_INTERNAL);
+    enum cn_err err = greeting->is_echo ? cn_echo_open(conn)
+                                        : cn_session_new(conn->loop->hub_loop, &conn->sink,
+                                                         &greeting->hello, &conn->session);
+    if (err)
+        sink_close(&conn->sink, err == CN_FULL ? CN_REASON_TOO_MANY : CN_REASON_INTERNAL);
     free(greeting);
 }
 

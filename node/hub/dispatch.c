@@ -14,21 +14,53 @@
 #include "chatnode/codec.h"
 #include "hub_private.h"
 
-typedef void command(struct cn_session *session, const struct cn_request *request);
+enum { HISTORY_STEP = 50 }; // a history costs once more for each so many entries
 
-static command *const commands[CN_REQUEST_COUNT] = {
-    [CN_REQUEST_MESSAGE] = cmd_message, [CN_REQUEST_DIRECT] = cmd_direct,
-    [CN_REQUEST_JOIN] = cmd_join,       [CN_REQUEST_LEAVE] = cmd_leave,
-    [CN_REQUEST_HISTORY] = cmd_history, [CN_REQUEST_PING] = cmd_ping,
+// What a request does, and what it costs of the rates (docs/operations.md has the list).
+struct command {
+    void (*run)(struct cn_session *session, const struct cn_request *request);
+    unsigned char points;
 };
+
+static const struct command commands[CN_REQUEST_COUNT] = {
+    [CN_REQUEST_MESSAGE] = {cmd_message, CN_POINTS}, [CN_REQUEST_DIRECT] = {cmd_direct, CN_POINTS},
+    [CN_REQUEST_JOIN] = {cmd_join, CN_POINTS},       [CN_REQUEST_LEAVE] = {cmd_leave, CN_POINTS},
+    [CN_REQUEST_HISTORY] = {cmd_history, CN_POINTS}, [CN_REQUEST_PING] = {cmd_ping, 1},
+};
+
+// What is not understood costs as much as a message.
+static struct cn_cost cost_of(const struct cn_request *request, enum cn_err decoded, size_t len)
+{
+    struct cn_cost cost = {.points = CN_POINTS, .bytes = (int64_t)len};
+    if (decoded)
+        return cost;
+    cost.points = commands[request->type].points;
+    if (request->type == CN_REQUEST_HISTORY)
+        cost.points += CN_POINTS * ((request->limit - 1) / HISTORY_STEP);
+    cost.joins = request->type == CN_REQUEST_JOIN;
+    return cost;
+}
+
+static bool is_admitted(struct cn_session *session, const struct cn_request *request,
+                        enum cn_err decoded, size_t len)
+{
+    if (!session->loop->hub->throttles)
+        return true;
+    const struct cn_cost cost = cost_of(request, decoded, len);
+    return cn_session_may(session, &cost, request->id);
+}
 
 void cn_dispatch(struct cn_session *session, struct cn_str text)
 {
     struct cn_request request = {0};
     enum cn_problem problem = CN_PROBLEM_INTERNAL;
     enum cn_err err = cn_request_decode(text, &request, &problem);
+    if (!is_admitted(session, &request, err, text.len)) {
+        cn_request_fini(&request);
+        return;
+    }
     if (err == CN_OK)
-        commands[request.type](session, &request);
+        commands[request.type].run(session, &request);
     else
         cn_session_problem(session, err == CN_INVALID ? problem : CN_PROBLEM_INTERNAL, request.id);
     cn_request_fini(&request);

@@ -104,8 +104,10 @@ enum cn_err cn_hub_new(const struct cn_hub_parts *parts, struct cn_hub **out, co
     cn_list_init(&hub->postponed);
     cn_mailbox_init(&hub->asks, (size_t)hub->config->bus_queue, no_wake, NULL);
 
-    hub->registry = cn_registry_new();
+    hub->registry = cn_registry_new((size_t)hub->config->max_connections_per_user);
     enum cn_err err = hub->registry ? make_loops(hub) : CN_NOMEM;
+    if (!err)
+        err = cn_throttles_new(hub->config, &hub->throttles);
     if (!err)
         err = cn_timer_new(hub->reactor, cn_channel_retry_missed, hub, &hub->missed_timer);
     if (!err)
@@ -145,6 +147,7 @@ void cn_hub_free(struct cn_hub *hub)
         cn_loop_free(hub->loops[i]);
     free(hub->loops);
     cn_registry_free(hub->registry);
+    cn_throttles_free(hub->throttles);
     free(hub);
 }
 

@@ -22,6 +22,7 @@
 #include "chatnode/reactor.h"
 #include "chatnode/registry.h"
 #include "chatnode/session.h"
+#include "chatnode/throttle.h"
 
 #include "log_private.h"
 #include "session_private.h"
@@ -42,6 +43,7 @@ struct cn_hub {
     int64_t started_ms;
     uint64_t nonce; // of this run, in the ids that the node makes up
     enum cn_durability required;
+    struct cn_throttles *throttles; // NULL: nothing is limited; has locks of its own
     // Any thread.
     struct cn_mailbox asks; // of struct cn_ask; main reads
     atomic_bool draining;
@@ -221,6 +223,13 @@ void cn_member_set_behind(struct cn_member *member, bool behind);
 
 // The feed's channel is not followed by main any more: reopens or frees it.
 void cn_feed_on_closed(struct cn_loop *loop, struct cn_feed *feed);
+
+// ---- throttle.c ----
+
+// Takes what the session's request costs; false: a limit is met, and the client was told, or the
+// session closed. The session's loop.
+CN_MUSTCHECK bool cn_session_may(struct cn_session *session, const struct cn_cost *cost,
+                                 struct cn_str id);
 
 // ---- dispatch.c and the commands ----
 

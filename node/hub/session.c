@@ -84,6 +84,8 @@ void cn_session_sweep_dead(struct cn_loop *loop)
     while ((link = cn_list_pop_front(&loop->dead))) {
         struct cn_session *session = CN_CONTAINER(link, struct cn_session, queued);
         cn_buf_fini(&session->outbox);
+        if (session->throttle)
+            cn_throttle_free(session->throttle, cn_clock_ms());
         free(session);
     }
 }
@@ -173,6 +175,8 @@ enum cn_err cn_session_new(struct cn_loop *loop, struct cn_sink *sink, const str
     struct cn_str user = hello->user.ptr ? hello->user : make_guest_name(loop, guest);
     enum cn_err err = cn_registry_add(loop->hub->registry, user, &session->registration);
     if (err) {
+        if (err == CN_FULL)
+            cn_metrics_add(cn_metric_closed(CN_REASON_TOO_MANY), 1);
         free(session);
         return err;
     }
@@ -210,7 +214,9 @@ void cn_session_receive_binary(struct cn_session *session)
         return;
     cn_metrics_add(CN_M_REQUESTS, 1);
     cn_session_alive(session);
-    cn_session_problem(session, CN_PROBLEM_BINARY, (struct cn_str){NULL, 0});
+    const struct cn_str no_id = {NULL, 0};
+    if (cn_session_may(session, &(struct cn_cost){.points = CN_POINTS}, no_id))
+        cn_session_problem(session, CN_PROBLEM_BINARY, no_id);
     cn_session_settle(session);
 }
 

@@ -16,6 +16,7 @@
 #include "chatnode/pace.h"
 #include "chatnode/registry.h"
 #include "chatnode/session.h"
+#include "chatnode/throttle.h"
 
 struct cn_hub;
 
@@ -102,7 +103,8 @@ struct cn_session {
     enum cn_reason going_reason;
     uint32_t in_flight; // publishes and reads that wait for the bus
     uint32_t rooms;
-    uint32_t searches; // histories with a user, under way
+    uint32_t searches;            // histories with a user, under way
+    struct cn_throttle *throttle; // from the first request on, where there are limits; else NULL
 };
 
 // The session with this id if it is of this loop and open, or NULL.

@@ -233,14 +233,28 @@ enum cn_err cn_codec_ack(struct cn_buf *out, struct cn_str id, struct cn_pos pos
     return finish(&w);
 }
 
+static void put_error(struct writer *w, enum cn_problem problem, struct cn_str id)
+{
+    PUT(w, "{\"type\":\"error\"");
+    put_id(w, id);
+    put_text(w, ",\"code\":", cn_str_of(cn_problem_code(problem)));
+    put_text(w, ",\"message\":", cn_str_of(cn_problem_message(problem)));
+    put_bool(w, ",\"retry\":", cn_problem_retry(problem));
+}
+
 enum cn_err cn_codec_error(struct cn_buf *out, enum cn_problem problem, struct cn_str id)
 {
     struct writer w = begin(out);
-    PUT(&w, "{\"type\":\"error\"");
-    put_id(&w, id);
-    put_text(&w, ",\"code\":", cn_str_of(cn_problem_code(problem)));
-    put_text(&w, ",\"message\":", cn_str_of(cn_problem_message(problem)));
-    put_bool(&w, ",\"retry\":", cn_problem_retry(problem));
+    put_error(&w, problem, id);
+    PUT(&w, "}");
+    return finish(&w);
+}
+
+enum cn_err cn_codec_rate_limited(struct cn_buf *out, int64_t in_ms, struct cn_str id)
+{
+    struct writer w = begin(out);
+    put_error(&w, CN_PROBLEM_RATE_LIMITED, id);
+    put_number(&w, ",\"in_ms\":", in_ms);
     PUT(&w, "}");
     return finish(&w);
 }

@@ -117,6 +117,12 @@ static bool is_level(struct cn_str text)
     return is_one_of(text, words, CN_COUNT(words));
 }
 
+static bool is_on_or_off(struct cn_str text)
+{
+    static const char *const words[] = {"off", "on"};
+    return is_one_of(text, words, CN_COUNT(words));
+}
+
 static bool is_format(struct cn_str text)
 {
     static const char *const words[] = {"text", "json", "auto"};
@@ -183,6 +189,7 @@ static const struct rule rules[] = {
     RULE(allowed_origins, is_origin_list,
          "is not a list of origins such as https://chat.example.org, nor *"),
     RULE(trusted_proxies, is_network_list, "is not a list of addresses or networks (10.0.0.0/8)"),
+    RULE(proxy_protocol, is_on_or_off, "is not on or off"),
     RULE(node_name, is_node_name, "is not 1 to 64 of A-Z a-z 0-9 _ . : -"),
     RULE(redis_url, is_redis_url, "does not begin with redis:// or unix:///, followed by more"),
     RULE(redis_prefix, is_redis_prefix, "is longer than 64 bytes or has a space, { or } in it"),

@@ -148,6 +148,16 @@ static void send_all(struct client *client, struct cn_str bytes, size_t piece)
     send_piece(client, bytes.ptr, bytes.len);
 }
 
+// A socket pair has no addresses: as if a PROXY header had told one.
+static struct cn_peer *make_peer(enum cn_audience audience)
+{
+    struct cn_peer *peer = audience == CN_AUDIENCE_PUBLIC ? calloc(1, sizeof(*peer)) : NULL;
+    const unsigned char address[4] = {192, 0, 2, 7};
+    if (peer)
+        peer->address = cn_address_of_v4(address);
+    return peer;
+}
+
 static struct client connect_client(enum cn_audience audience)
 {
     int fds[2];
@@ -157,7 +167,7 @@ static struct client connect_client(enum cn_audience audience)
     cn_buf_init(&client.answer, ANSWER_MAX_BYTES);
     atomic_fetch_add(cn_edge_count(edge, audience), 1);
     cn_metrics_add(CN_M_CONNECTIONS, 1);
-    cn_edge_loop_adopt(&edge->loops[0], fds[1], audience);
+    cn_edge_loop_adopt(&edge->loops[0], fds[1], audience, make_peer(audience));
     cn_edge_loop_wake(&edge->loops[0]);
     return client;
 }

@@ -124,7 +124,7 @@ def planted(options, wanted):
 # The sources that each target is about.
 ABOUT = {
     "codec": "wire/codec*.c wire/flat_object.c", "config": "wire/config*.c", "edge": "edge/*.c",
-    "entry": "wire/codec_entry.c wire/frame.c", "peer": "edge/edge_peer.c", "redis": "bus/*redis*.c bus/bus.c",
+    "entry": "wire/codec_entry.c wire/frame.c", "peer": "wire/address.c wire/proxy_header.c wire/origin.c", "redis": "bus/*redis*.c bus/bus.c",
     "reply": "bus/redis_reply.c", "session": "hub/*.c wire/codec*.c bus/bus_memory.c bus/memory_log.c",
     "text": "wire/pos.c wire/name.c bus/redis_url.c bus/redis_keys.c", "token": "wire/token.c wire/token_alg.c wire/token_jwk.c wire/token_keys.c",
 }

@@ -65,10 +65,13 @@ def free_port():
         return port
 
 
-def http_request(port, path, method="GET", headers=None, body=None, deadline=DEADLINE):
-    """One HTTP request on a connection of its own; an object with status, headers (lower case) and body."""
+def http_request(port, path, method="GET", headers=None, body=None, deadline=DEADLINE, first=b""):
+    """One HTTP request on a connection of its own, which begins with `first`; an object with status, headers (lower
+    case) and body."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=deadline)
     try:
+        connection.connect()
+        connection.sock.sendall(first)
         connection.request(method, path, body=body, headers=headers or {})
         answer = connection.getresponse()
         return Answer(answer.status, {k.lower(): v for k, v in answer.getheaders()}, answer.read())
@@ -234,9 +237,11 @@ def _read_reply(stream):
 
 
 class Node(Process):
-    """One chatnode process on free ports. `flags` are further arguments: max_rooms=3 is --max-rooms 3."""
+    """One chatnode process on free ports. `flags` are further arguments: max_rooms=3 is --max-rooms 3. `probe` is what a
+    connection must begin with before /healthz is asked; None: only the internal listener can be asked."""
 
-    def __init__(self, *extra, name=None, redis=None, start=True, env=None, **flags):
+    def __init__(self, *extra, name=None, redis=None, start=True, env=None, probe=b"", **flags):
+        self.probe = probe
         self.port, self.internal_port = free_port(), free_port()
         self.node_name = name or unique("node")
         super().__init__(self.node_name, [], env={**self.sanitizer_env(), **(env or {})})
@@ -266,13 +271,14 @@ class Node(Process):
     def _answers(self):
         assert self.alive(), f"{self.name} ended with {self.child.returncode}:\n{self.log[-4000:]}"
         try:
-            return self.get("/healthz", deadline=DEADLINE).status == 200
+            ask = self.internal if self.probe is None else self.get
+            return ask("/healthz", deadline=DEADLINE).status == 200
         except OSError:
             return False
 
     def get(self, path, **options):
         """A request to the public listener."""
-        return http_request(self.port, path, **options)
+        return http_request(self.port, path, first=self.probe, **options)
 
     def internal(self, path, **options):
         """A request to the operators' listener."""
