@@ -32,6 +32,10 @@
     NUMBER(accept_rate_per_s, "accept-rate", 5000, 0, 1000000, 0, "Listening", "N",                \
            "sessions that may begin in a second, twice as many at once; more are told when to "    \
            "come back, clients that resume come first; 0: no limit")                               \
+    FLAG(                                                                                          \
+        conformance_echo, "conformance-echo", false, 0, "Listening",                               \
+        "/echo sends each message back, for suites that test the WebSocket; never on a node that " \
+        "serves people, and not together with redis-url")                                          \
     TEXT(auth, "auth", "open", 0, "Tokens", "WORD",                                                \
          "open: clients say who they are; token: each client must show a signed token")            \
     TEXT(auth_secret, "auth-secret", "", CN_SETTING_SECRET | CN_SETTING_RELOAD, "Tokens",          \

@@ -119,7 +119,14 @@ static bool key_is_good(struct lws *wsi)
            strcmp(found + KEY_BYTES, "==") == 0;
 }
 
-static enum verdict check_request(struct lws *wsi)
+static bool is_for_echo(const struct cn_edge *edge, struct lws *wsi)
+{
+    char path[HEADER_BYTES];
+    const char *found = header(wsi, WSI_TOKEN_GET_URI, path, sizeof(path));
+    return found && cn_echo_is_on(edge, found);
+}
+
+static enum verdict check_request(const struct cn_edge *edge, struct lws *wsi)
 {
     char path[HEADER_BYTES];
     const char *found = header(wsi, WSI_TOKEN_GET_URI, path, sizeof(path));
@@ -128,7 +135,7 @@ static enum verdict check_request(struct lws *wsi)
     if (has_repeated(wsi) || !values_are_clean(wsi) || has_body(wsi) ||
         !header_is(wsi, WSI_TOKEN_HTTP, "HTTP/1.1") || (found && found[0] != '/'))
         return BAD_REQUEST;
-    if (!found || strcmp(found, "/ws") != 0)
+    if (!found || (strcmp(found, "/ws") != 0 && !cn_echo_is_on(edge, found)))
         return NOT_FOUND;
     if (!header_is(wsi, WSI_TOKEN_VERSION, "13"))
         return BAD_VERSION;
@@ -285,7 +292,7 @@ static int admit(struct cn_edge *edge, struct lws *wsi, const struct cn_hello *h
 
 static enum verdict check(struct cn_edge_loop *loop, struct lws *wsi, struct cn_greeting *greeting)
 {
-    enum verdict verdict = check_request(wsi);
+    enum verdict verdict = check_request(loop->edge, wsi);
     if (verdict)
         return verdict;
     if (cn_edge_audience(wsi) != CN_AUDIENCE_PUBLIC)
@@ -306,9 +313,10 @@ int cn_handshake_check(struct cn_edge_loop *loop, struct lws *wsi)
     enum verdict verdict = check(loop, wsi, &greeting);
     if (verdict)
         return refuse(wsi, verdict);
-    if (!atomic_load(&loop->edge->is_closed))
+    bool is_full = is_for_echo(loop->edge, wsi) && !cn_echo_has_room(loop->edge);
+    if (!is_full && !atomic_load(&loop->edge->is_closed))
         return admit(loop->edge, wsi, &greeting.hello);
-    cn_metrics_add(CN_M_REFUSED_DRAINING, 1);
+    cn_metrics_add(is_full ? CN_M_REFUSED_LIMIT : CN_M_REFUSED_DRAINING, 1);
     return put_off(wsi, 503, 1);
 }
 
@@ -328,6 +336,7 @@ int cn_handshake_greet(struct cn_edge_loop *loop, struct lws *wsi, struct cn_con
         memcpy(greeting->token, token.ptr, token.len);
         greeting->hello.token = (struct cn_str){greeting->token, token.len};
     }
+    greeting->is_echo = is_for_echo(loop->edge, wsi);
     conn->greeting = greeting;
     return 0;
 }

@@ -62,7 +62,7 @@ static int on_event(struct lws *wsi, enum lws_callback_reasons event, void *user
     case LWS_CALLBACK_RECEIVE_PONG:
         return cn_ws_pong(conn), 0;
     case LWS_CALLBACK_WS_PEER_INITIATED_CLOSE:
-        return cn_ws_peer_closes(conn), 0;
+        return cn_ws_peer_closes(conn, in, len);
     case LWS_CALLBACK_WS_SERVER_DROP_PROTOCOL:
         return cn_ws_gone(conn), 0;
     case LWS_CALLBACK_CLOSED:

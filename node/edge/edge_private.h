@@ -25,6 +25,7 @@
 #include "chatnode/thread.h"
 #include "chatnode/web.h"
 
+#include "echo_private.h"
 #include "governor_private.h"
 #include "http_private.h"
 #include "peer_private.h"
@@ -142,6 +143,7 @@ struct cn_edge {
     atomic_size_t connections; // open sockets of the public listener
     atomic_size_t operators;   // and of the internal one
     atomic_size_t publishes;   // of the HTTP API, until the answer is written
+    atomic_uint echoes;        // connections to /echo
     atomic_bool is_closed;     // no session begins any more, nor a publish of the HTTP API
     struct cn_governor governor;
     // Main thread.
@@ -189,6 +191,7 @@ struct cn_conn {
     int fd; // of the socket
     struct cn_edge_loop *loop;
     struct cn_session *session;   // NULL before the handshake and after the end
+    struct cn_echo *echo;         // of a connection to /echo, which has no session
     struct cn_greeting *greeting; // between the handshake's check and its end
     struct cn_http_body *body;    // of the answer to a plain request, while it is written
     struct cn_call *call;         // of the HTTP API, until its answer is written
@@ -202,8 +205,13 @@ void cn_ws_open(struct cn_conn *conn, struct lws *wsi);
 int cn_ws_receive(struct cn_conn *conn, const char *bytes, size_t len);
 void cn_ws_writable(struct cn_conn *conn);
 void cn_ws_pong(struct cn_conn *conn);
-void cn_ws_peer_closes(struct cn_conn *conn);
+
+// The peer's close frame came with this payload; what the callback returns.
+int cn_ws_peer_closes(struct cn_conn *conn, const unsigned char *payload, size_t len);
 void cn_ws_gone(struct cn_conn *conn);
+
+// Sends whole frames; as the op `write` of a sink.
+bool cn_conn_write(struct cn_conn *conn, const unsigned char *bytes, size_t len);
 
 // Closes the connections that their sessions want closed.
 void cn_ws_close_wanted(struct cn_edge_loop *loop);
@@ -226,6 +234,7 @@ struct cn_greeting {
     char user[CN_NAME_MAX + 1];
     char room[CN_NAME_MAX + 1];
     char address[CN_ADDRESS_BYTES];
+    bool is_echo; // the path is /echo
     char token[]; // with a NUL
 };
 
