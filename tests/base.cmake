@@ -1,5 +1,5 @@
 # Unit tests of floor 0.
-foreach(module check err log clock buf list hash heap ref thread mailbox reactor listener metrics)
+foreach(module check err log clock buf list hash heap ref thread mailbox pool reactor listener metrics)
     cn_unit_test(${module} cn_base)
 endforeach()
 
@@ -46,5 +46,6 @@ endfunction()
 cn_thread_test(ref thread.c check.c)
 cn_thread_test(thread thread.c check.c)
 cn_thread_test(mailbox mailbox.c thread.c check.c)
+cn_thread_test(pool pool.c thread.c check.c)
 cn_thread_test(metrics metrics.c thread.c buf.c check.c)
 cn_thread_test(reactor reactor.c listener.c thread.c log.c clock.c buf.c check.c)

@@ -10,6 +10,8 @@ foreach(ring system browser)
     endforeach()
 endforeach()
 
+cn_pytest(system ${CMAKE_CURRENT_LIST_DIR}/soak/test_soak.py)
+
 foreach(area ${CN_THREADED_AREAS})
     set_property(TEST system.${area} APPEND PROPERTY LABELS threads)
 endforeach()

@@ -80,6 +80,11 @@ CN_MUSTCHECK enum cn_err cn_buf_printf(struct cn_buf *buf, const char *format, .
 // NULL beyond the bound or without memory.
 CN_MUSTCHECK char *cn_buf_reserve(struct cn_buf *buf, size_t len);
 
+// Gives an empty buffer without memory `memory` of the caller's from malloc(3), of
+// cn_buf_bytes(cap). From now on it is the buffer's.
+size_t cn_buf_bytes(size_t cap);
+void cn_buf_adopt(struct cn_buf *buf, char *memory, size_t cap);
+
 // Forgets the first `len` bytes (at most buf->len).
 void cn_buf_consume(struct cn_buf *buf, size_t len);
 

@@ -11,6 +11,7 @@
 
 #include "chatnode/buf.h"
 #include "chatnode/check.h"
+#include "chatnode/bus_publish.h"
 #include "chatnode/durability.h"
 #include "chatnode/err.h"
 #include "chatnode/list.h"
@@ -46,47 +47,6 @@ enum cn_bus_cause {
 
 // The word of the table. Any thread.
 const char *cn_bus_cause_word(enum cn_bus_cause cause);
-
-// How the answer to a publish turned out.
-struct cn_published {
-    enum cn_err err;   // CN_OK: stored (now or, with dup, before). CN_UNAVAILABLE: not known to be
-                       // stored within the deadline. CN_REFUSED: the store said no. CN_NOSPACE: it
-                       // is full. CN_NOTDURABLE: it is not as durable as the option `required`
-                       // asks; it may be stored all the same. CN_FULL: the queue is full, nothing
-                       // was sent. CN_NOMEM.
-    struct cn_pos pos; // of the entry
-    int64_t ts_ms;     // of the entry, the bus's clock
-    bool dup;          // the (user, channel, id) was stored before
-};
-
-// One publish; made by cn_publish_new, owned by the bus from cn_bus_publish until `done` returns.
-struct cn_publish {
-    struct cn_link link; // the bus's, like the next three
-    struct cn_bus *bus;
-    unsigned flights; // commands under way that refer to it; it is kept until there is none
-    bool answered;
-    int64_t deadline_ms; // cn_clock_ms() when it must be answered at the latest
-    struct cn_channel_name channel;
-    char user[CN_NAME_MAX + 1];
-    char id[CN_NAME_MAX + 1]; // the dedupe key together with user and channel; never empty
-    // Called exactly once with the result; `publish` is freed after it returns.
-    void (*done)(void *arg, const struct cn_publish *publish, const struct cn_published *result);
-    void *arg;
-    // The caller's own, carried along:
-    uint64_t session;
-    bool has_ack;  // somebody is told when it is stored
-    int leg;       // which part of a directed message this is
-    void *context; // as large as cn_publish_new was told, or NULL; freed with the publish
-    size_t body_len;
-    char body[]; // the entry's body, see chatnode/codec.h
-};
-
-// A zeroed publish with a copy of `body` and a zeroed context, all one allocation; NULL without
-// memory.
-CN_MUSTCHECK struct cn_publish *cn_publish_new(struct cn_str body, size_t context_bytes);
-
-// Frees one that was never handed to the bus, with its context. Takes NULL.
-void cn_publish_free(struct cn_publish *publish);
 
 // An entry of a log as read back: finished text and its position.
 struct cn_entry {
@@ -203,6 +163,8 @@ struct cn_bus_ops {
     // implementation must find it by its link's owner again if its link breaks: it is asked to send
     // all that is pending by its own reconnect, through cn_bus_each_pending.
     void (*publish)(struct cn_bus *bus, struct cn_publish *publish);
+    // The publish will be taken soon: has memory on its way that it will need. May be NULL.
+    void (*expect)(struct cn_bus *bus, struct cn_publish *publish);
     // The channel gets its first local subscriber (CN_NOMEM: it does not) / has lost its last one.
     // Never twice in a row.
     enum cn_err (*subscribe)(struct cn_bus *bus, const struct cn_channel_name *channel);
@@ -239,6 +201,10 @@ const struct cn_bus_stats *cn_bus_stats(const struct cn_bus *bus);
 // Takes the publish (sets *publish to NULL); `done` is called exactly once, at the deadline at the
 // latest. While the bus is down it waits until the deadline for the bus to return.
 void cn_bus_publish_take(struct cn_bus *bus, struct cn_publish **publish);
+
+// The publish, which is complete, will be taken soon: what the bus will need for it
+// may come from far memory meanwhile. A hint; it stays the caller's.
+void cn_bus_publish_expect(struct cn_bus *bus, struct cn_publish *publish);
 
 // Takes the read (sets *read to NULL); as cn_bus_publish_take.
 void cn_bus_read_take(struct cn_bus *bus, struct cn_read **read);

@@ -48,6 +48,17 @@ struct cn_hash_node *cn_hash_find(const struct cn_hash *table, struct cn_str key
 // Puts `node` in; node->key must be set. CN_EXISTS when the key is there, CN_NOMEM.
 CN_MUSTCHECK enum cn_err cn_hash_insert(struct cn_hash *table, struct cn_hash_node *node);
 
+// For who knows the hash of a key already, as from cn_hash_of. cn_hash_insert_new puts in a node
+// whose `key` and `hash` are set and whose key is known not to be there; CN_NOMEM.
+struct cn_hash_node *cn_hash_find_hashed(const struct cn_hash *table, struct cn_str key,
+                                         uint64_t hash);
+CN_MUSTCHECK enum cn_err cn_hash_insert_new(struct cn_hash *table, struct cn_hash_node *node);
+
+// Has the memory on its way that a search for this hash will look at: first its bucket; and when
+// that has come, the first node in it. Of a table with many nodes none is in a near cache.
+void cn_hash_expect(const struct cn_hash *table, uint64_t hash);
+void cn_hash_expect_node(const struct cn_hash *table, uint64_t hash);
+
 // Takes out a node that is in.
 void cn_hash_remove(struct cn_hash *table, struct cn_hash_node *node);
 

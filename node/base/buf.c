@@ -21,22 +21,36 @@ enum cn_err cn_str_copy(struct cn_str text, char *out, size_t size)
     return CN_OK;
 }
 
+static size_t count_digits(uint64_t value)
+{
+    size_t count = 1;
+    for (; value >= 10000; value /= 10000)
+        count += 4;
+    return count + (value >= 10) + (value >= 100) + (value >= 1000);
+}
+
+// Four digits a step: a number in a message has thirteen or more.
 size_t cn_digits_format(uint64_t value, char out[CN_DIGITS_MAX])
 {
     static const char pairs[] = "00010203040506070809101112131415161718192021222324"
                                 "25262728293031323334353637383940414243444546474849"
                                 "50515253545556575859606162636465666768697071727374"
                                 "75767778798081828384858687888990919293949596979899";
-    char digits[CN_DIGITS_MAX]; // filled from its end, two at a time
-    size_t at = CN_DIGITS_MAX;
-    for (; value >= 10; value /= 100) {
-        at -= 2;
-        memcpy(digits + at, pairs + 2 * (value % 100), 2);
+    size_t count = count_digits(value), at = count;
+    for (; value >= 10000; value /= 10000) {
+        uint32_t four = (uint32_t)(value % 10000);
+        at -= 4;
+        memcpy(out + at, pairs + 2 * (four / 100), 2);
+        memcpy(out + at + 2, pairs + 2 * (four % 100), 2);
     }
-    if (value > 0 || at == CN_DIGITS_MAX)
-        digits[--at] = (char)('0' + value);
-    memcpy(out, digits + at, CN_DIGITS_MAX - at);
-    return CN_DIGITS_MAX - at;
+    uint32_t rest = (uint32_t)value;
+    for (; at >= 2; rest /= 100) {
+        at -= 2;
+        memcpy(out + at, pairs + 2 * (rest % 100), 2);
+    }
+    if (at > 0)
+        out[0] = (char)('0' + rest);
+    return count;
 }
 
 void cn_buf_init(struct cn_buf *buf, size_t max_bytes)
@@ -59,6 +73,19 @@ static size_t round_up(const struct cn_buf *buf, size_t need)
     return cap < need || cap > buf->max_bytes ? buf->max_bytes : cap;
 }
 
+size_t cn_buf_bytes(size_t cap)
+{
+    // Room for the NUL that vsnprintf writes at a full buffer's end.
+    return cap + 1;
+}
+
+void cn_buf_adopt(struct cn_buf *buf, char *memory, size_t cap)
+{
+    CN_ASSERT(buf->data == NULL && cap <= buf->max_bytes);
+    buf->data = memory;
+    buf->cap = cap;
+}
+
 static enum cn_err make_room(struct cn_buf *buf, size_t len)
 {
     if (buf->len > buf->max_bytes || len > buf->max_bytes - buf->len)
@@ -66,8 +93,7 @@ static enum cn_err make_room(struct cn_buf *buf, size_t len)
     if (buf->data != NULL && len <= buf->cap - buf->len)
         return CN_OK;
     size_t cap = round_up(buf, buf->len + len);
-    // One byte more than `cap` says: room for the NUL that vsnprintf writes at a full buffer's end.
-    char *data = cap < SIZE_MAX ? realloc(buf->data, cap + 1) : NULL;
+    char *data = cap < SIZE_MAX ? realloc(buf->data, cn_buf_bytes(cap)) : NULL;
     if (data == NULL)
         return CN_NOMEM;
     buf->data = data;

@@ -9,9 +9,10 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/random.h>
 
-enum { FIRST_BUCKETS = 8 };
+enum { FIRST_BUCKETS = 8, HUGE_PAGE_BYTES = 2 << 20 };
 
 // Written before threads start, read by all.
 static uint64_t seed[2];
@@ -56,12 +57,31 @@ static inline void sip_word(uint64_t v[4], uint64_t word)
     v[0] ^= word;
 }
 
-// The next `len` bytes, at most eight, least significant first.
-static inline uint64_t load_word(const unsigned char *bytes, size_t len)
+// The next eight bytes, least significant first.
+static inline uint64_t load_word(const unsigned char *bytes)
 {
-    uint64_t word = 0;
-    memcpy(&word, bytes, len);
+    uint64_t word;
+    memcpy(&word, bytes, sizeof(word));
     return __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__ ? word : __builtin_bswap64(word);
+}
+
+static inline uint32_t load_half(const unsigned char *bytes)
+{
+    uint32_t half;
+    memcpy(&half, bytes, sizeof(half));
+    return __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__ ? half : __builtin_bswap32(half);
+}
+
+// The last `len` bytes of a key, one to seven, without a loop or a call: pieces of a known
+// length that may overlap. There are several hashes in each message.
+static inline uint64_t load_rest(const unsigned char *bytes, size_t len, size_t key_len)
+{
+    if (key_len >= 8)
+        return load_word(bytes + len - 8) >> (64 - 8 * len);
+    if (len >= 4)
+        return load_half(bytes) | (uint64_t)load_half(bytes + len - 4) << (8 * (len - 4));
+    return bytes[0] | (uint64_t)bytes[len / 2] << (8 * (len / 2)) |
+           (uint64_t)bytes[len - 1] << (8 * (len - 1));
 }
 
 uint64_t cn_hash_of(struct cn_str key)
@@ -71,9 +91,9 @@ uint64_t cn_hash_of(struct cn_str key)
     const unsigned char *bytes = (const unsigned char *)key.ptr;
     size_t whole = key.len & ~(size_t)7;
     for (size_t at = 0; at < whole; at += 8)
-        sip_word(v, load_word(bytes + at, 8));
-    uint64_t last = whole < key.len ? load_word(bytes + whole, key.len - whole) : 0;
-    sip_word(v, last | (uint64_t)key.len << 56);
+        sip_word(v, load_word(bytes + at));
+    uint64_t rest = whole < key.len ? load_rest(bytes + whole, key.len - whole, key.len) : 0;
+    sip_word(v, rest | (uint64_t)key.len << 56);
     v[2] ^= 0xff;
     for (int i = 0; i < 3; i++)
         sip_round(v);
@@ -125,9 +145,23 @@ static void move_all(const struct cn_hash *from, struct cn_hash_node **to, size_
     }
 }
 
+// Zeroed. A large table is looked at in no order, and in huge pages that misses fewer translations
+// of addresses; where the system has none it is as if it had not been asked.
+static struct cn_hash_node **new_buckets(size_t count)
+{
+    size_t bytes = count * sizeof(struct cn_hash_node *);
+    if (bytes < HUGE_PAGE_BYTES)
+        return calloc(count, sizeof(struct cn_hash_node *));
+    struct cn_hash_node **buckets = aligned_alloc(HUGE_PAGE_BYTES, bytes);
+    if (buckets == NULL)
+        return NULL;
+    (void)!madvise(buckets, bytes, MADV_HUGEPAGE);
+    return memset(buckets, 0, bytes);
+}
+
 static enum cn_err resize(struct cn_hash *table, size_t count)
 {
-    struct cn_hash_node **buckets = calloc(count, sizeof(struct cn_hash_node *));
+    struct cn_hash_node **buckets = new_buckets(count);
     if (buckets == NULL)
         return CN_NOMEM;
     move_all(table, buckets, count - 1);
@@ -146,9 +180,8 @@ static enum cn_err make_room(struct cn_hash *table)
     return resize(table, 2 * (table->mask + 1));
 }
 
-// The node with `key` among those of its hash, or NULL.
-static struct cn_hash_node *find_hashed(const struct cn_hash *table, struct cn_str key,
-                                        uint64_t hash)
+struct cn_hash_node *cn_hash_find_hashed(const struct cn_hash *table, struct cn_str key,
+                                         uint64_t hash)
 {
     if (table->buckets == NULL)
         return NULL;
@@ -160,23 +193,39 @@ static struct cn_hash_node *find_hashed(const struct cn_hash *table, struct cn_s
 
 struct cn_hash_node *cn_hash_find(const struct cn_hash *table, struct cn_str key)
 {
-    return table->count == 0 ? NULL : find_hashed(table, key, cn_hash_of(key));
+    return table->count == 0 ? NULL : cn_hash_find_hashed(table, key, cn_hash_of(key));
 }
 
 enum cn_err cn_hash_insert(struct cn_hash *table, struct cn_hash_node *node)
 {
-    uint64_t hash = cn_hash_of(node->key);
-    if (find_hashed(table, node->key, hash) != NULL)
+    node->hash = cn_hash_of(node->key);
+    if (cn_hash_find_hashed(table, node->key, node->hash) != NULL)
         return CN_EXISTS;
+    return cn_hash_insert_new(table, node);
+}
+
+enum cn_err cn_hash_insert_new(struct cn_hash *table, struct cn_hash_node *node)
+{
     enum cn_err err = make_room(table);
     if (err != CN_OK)
         return err;
-    node->hash = hash;
-    struct cn_hash_node **place = place_of(table, hash);
+    struct cn_hash_node **place = place_of(table, node->hash);
     node->next = *place;
     *place = node;
     table->count++;
     return CN_OK;
+}
+
+void cn_hash_expect(const struct cn_hash *table, uint64_t hash)
+{
+    if (table->buckets != NULL)
+        __builtin_prefetch(&table->buckets[bucket_of(table->mask, hash)]);
+}
+
+void cn_hash_expect_node(const struct cn_hash *table, uint64_t hash)
+{
+    if (table->buckets != NULL)
+        __builtin_prefetch(table->buckets[bucket_of(table->mask, hash)]);
 }
 
 // Gives memory back at load 1/8. Without memory for it the table just stays as large as it is.

@@ -23,32 +23,6 @@ const char *cn_bus_cause_word(enum cn_bus_cause cause)
     return words[cause];
 }
 
-// Where the context begins: behind the body, aligned for everything.
-static size_t context_offset(size_t body_len)
-{
-    const size_t align = _Alignof(max_align_t);
-    return (sizeof(struct cn_publish) + body_len + align - 1) / align * align;
-}
-
-struct cn_publish *cn_publish_new(struct cn_str body, size_t context_bytes)
-{
-    size_t offset = context_offset(body.len);
-    struct cn_publish *publish = calloc(1, offset + context_bytes);
-    if (publish == NULL)
-        return NULL;
-    cn_list_init(&publish->link);
-    publish->context = context_bytes ? (char *)publish + offset : NULL;
-    publish->body_len = body.len;
-    if (body.len > 0)
-        memcpy(publish->body, body.ptr, body.len);
-    return publish;
-}
-
-void cn_publish_free(struct cn_publish *publish)
-{
-    free(publish);
-}
-
 static void free_read(struct cn_read *read)
 {
     free(read->context);
@@ -271,6 +245,12 @@ static enum cn_err check_publish(const struct cn_bus *bus, const struct cn_publi
     if (publish->body_len + CN_BUS_ENTRY_OVERHEAD > bus->options.entry_bytes)
         return CN_REFUSED;
     return is_full(bus) ? CN_FULL : CN_OK;
+}
+
+void cn_bus_publish_expect(struct cn_bus *bus, struct cn_publish *publish)
+{
+    if (bus->ops->expect)
+        bus->ops->expect(bus, publish);
 }
 
 void cn_bus_publish_take(struct cn_bus *bus, struct cn_publish **publish)

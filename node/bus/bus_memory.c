@@ -115,6 +115,14 @@ static void free_seen(struct memory_bus *memory, struct seen *seen)
     free(seen);
 }
 
+// The oldest comes next: it was written long ago. Inline in any case: GCC takes a function that
+// only prefetches for one without effect.
+static inline __attribute__((always_inline)) void expect_oldest(const struct memory_bus *memory)
+{
+    if (!cn_list_is_empty(&memory->ids))
+        __builtin_prefetch(CN_CONTAINER(memory->ids.next, struct seen, link));
+}
+
 static void expire_ids(struct memory_bus *memory, int64_t now)
 {
     while (!cn_list_is_empty(&memory->ids)) {
@@ -122,12 +130,14 @@ static void expire_ids(struct memory_bus *memory, int64_t now)
         if (seen->expires_ms > now && memory->seen.count <= SEEN_MAX)
             return;
         free_seen(memory, seen);
+        expect_oldest(memory);
     }
 }
 
-// The key of an id: no name contains a space.
-static size_t format_key(const struct cn_publish *publish,
-                         char out[CN_CHANNEL_NAME_MAX + 2 * CN_NAME_MAX + 3])
+enum { KEY_MAX = CN_CHANNEL_NAME_MAX + 2 * CN_NAME_MAX + 2 };
+
+// Writes the key of an id, without a NUL: no name contains a space. Returns its length.
+static size_t format_key(const struct cn_publish *publish, char *out)
 {
     size_t user = strlen(publish->user), id = strlen(publish->id), at = publish->channel.len;
     memcpy(out, publish->channel.text, at);
@@ -139,27 +149,42 @@ static size_t format_key(const struct cn_publish *publish,
     return at + id;
 }
 
-// Remembers the publish's id, in *out. CN_EXISTS: it was known, *out is what is known; CN_NOMEM.
-static enum cn_err remember(struct memory_bus *memory, const struct cn_publish *publish,
-                            struct seen **out)
+// With many ids the table is in no near cache, and finding out that one is new would wait for its
+// bucket and for the first node there. So the bucket is fetched while the publish before is served,
+// the node while the rest of this one is made ready.
+static void expect(struct cn_bus *bus, struct cn_publish *publish)
 {
-    char key[CN_CHANNEL_NAME_MAX + 2 * CN_NAME_MAX + 3];
+    char key[KEY_MAX];
+    publish->hash = cn_hash_of((struct cn_str){key, format_key(publish, key)});
+    cn_hash_expect(&of(bus)->seen, publish->hash);
+}
+
+// An id that is not in the table yet; NULL without memory.
+static struct seen *make_seen(const struct cn_publish *publish)
+{
+    char key[KEY_MAX];
     size_t len = format_key(publish, key);
     struct seen *seen = malloc(sizeof(*seen) + len);
     if (seen == NULL)
-        return CN_NOMEM;
-    *seen = (struct seen){.node.key = {seen->key, len}};
+        return NULL;
+    seen->node = (struct cn_hash_node){.hash = publish->hash, .key = {seen->key, len}};
+    seen->link = (struct cn_link){NULL, NULL};
     memcpy(seen->key, key, len);
-    enum cn_err err = cn_hash_insert(&memory->seen, &seen->node);
+    return seen;
+}
+
+// Puts the id in. CN_EXISTS: it was known, and *seen is what is known; CN_NOMEM.
+static enum cn_err remember(struct memory_bus *memory, struct seen **seen)
+{
+    struct cn_hash_node *node = &(*seen)->node;
+    struct cn_hash_node *known = cn_hash_find_hashed(&memory->seen, node->key, node->hash);
+    enum cn_err err = known ? CN_EXISTS : cn_hash_insert_new(&memory->seen, node);
     if (err == CN_OK) {
-        cn_list_push_back(&memory->ids, &seen->link);
-        *out = seen;
+        cn_list_push_back(&memory->ids, &(*seen)->link);
         return CN_OK;
     }
-    free(seen);
-    if (err == CN_EXISTS)
-        *out =
-            CN_CONTAINER(cn_hash_find(&memory->seen, (struct cn_str){key, len}), struct seen, node);
+    free(*seen);
+    *seen = known ? CN_CONTAINER(known, struct seen, node) : NULL;
     return err;
 }
 
@@ -206,17 +231,13 @@ static enum cn_err append(struct memory_bus *memory, struct channel *channel,
 }
 
 // Stores the publish as a new entry, notes that under its id, and tells the subscriber.
-static enum cn_err store(struct memory_bus *memory, const struct cn_publish *publish,
-                         const struct moment *now, struct seen *seen)
+static enum cn_err store(struct memory_bus *memory, struct channel *channel,
+                         const struct cn_publish *publish, const struct moment *now,
+                         struct seen *seen)
 {
-    struct channel *channel = find_or_make(memory, &publish->channel);
-    if (channel == NULL)
-        return CN_NOMEM;
     struct cn_entry entry;
-    if (append(memory, channel, publish, now, &entry) != CN_OK) {
-        drop_if_unused(memory, channel);
+    if (append(memory, channel, publish, now, &entry) != CN_OK)
         return CN_NOMEM;
-    }
     seen->pos = entry.pos;
     seen->ts_ms = now->wall_ms;
     seen->expires_ms = now->ms + memory->base.options.dedupe_ttl_s * 1000;
@@ -226,17 +247,19 @@ static enum cn_err store(struct memory_bus *memory, const struct cn_publish *pub
     return CN_OK;
 }
 
-static struct cn_published store_once(struct memory_bus *memory, const struct cn_publish *publish,
-                                      const struct moment *now)
+static struct cn_published store_once(struct memory_bus *memory, struct channel *channel,
+                                      const struct cn_publish *publish, const struct moment *now)
 {
-    struct seen *seen = NULL;
-    enum cn_err err = remember(memory, publish, &seen);
+    struct seen *seen = make_seen(publish);
+    enum cn_err err = seen ? remember(memory, &seen) : CN_NOMEM;
     bool known = err == CN_EXISTS;
     if (err == CN_OK) {
-        err = store(memory, publish, now, seen);
+        err = store(memory, channel, publish, now, seen);
         if (err != CN_OK)
             free_seen(memory, seen);
     }
+    if (err != CN_OK)
+        drop_if_unused(memory, channel); // it may have been made for this
     if (err != CN_OK && !known)
         return (struct cn_published){.err = CN_NOMEM};
     return (struct cn_published){.pos = seen->pos, .ts_ms = seen->ts_ms, .dup = known};
@@ -244,10 +267,18 @@ static struct cn_published store_once(struct memory_bus *memory, const struct cn
 
 static void serve_publish(struct memory_bus *memory, struct cn_publish *publish)
 {
+    if (publish->hash == 0)
+        expect(&memory->base, publish);
     const struct moment now = {.ms = cn_clock_ms(), .wall_ms = cn_clock_wall_ms()};
     expire_ids(memory, now.ms);
     expire_logs(memory, now.ms);
-    const struct cn_published result = store_once(memory, publish, &now);
+    cn_hash_expect_node(&memory->seen, publish->hash);
+    struct cn_published result = {.err = CN_NOMEM};
+    struct channel *channel = find_or_make(memory, &publish->channel);
+    if (channel) {
+        cn_memory_log_expect(&channel->log);
+        result = store_once(memory, channel, publish, &now);
+    }
     cn_bus_published(&memory->base, publish, &result);
 }
 
@@ -378,6 +409,7 @@ static const struct cn_bus_ops memory_ops = {
     .name = "memory",
     .start = start,
     .publish = publish,
+    .expect = expect,
     .subscribe = subscribe,
     .unsubscribe = unsubscribe,
     .read = read_log,

@@ -26,6 +26,12 @@ static void drop_oldest(struct cn_memory_log *log)
     log->count--;
 }
 
+void cn_memory_log_expect(const struct cn_memory_log *log)
+{
+    if (log->count > 0)
+        __builtin_prefetch(at(log, 0));
+}
+
 void cn_memory_log_clear(struct cn_memory_log *log)
 {
     while (log->count > 0)

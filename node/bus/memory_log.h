@@ -25,6 +25,10 @@ CN_MUSTCHECK enum cn_err cn_memory_log_append(struct cn_memory_log *log, struct 
                                               int64_t ts_ms, struct cn_str body, size_t keep,
                                               struct cn_entry *out);
 
+// An entry will be appended soon: the one that may be dropped for it was written long ago, and its
+// memory is fetched meanwhile.
+void cn_memory_log_expect(const struct cn_memory_log *log);
+
 // The newest entry's position, 0-0 if there is none.
 struct cn_pos cn_memory_log_tail(const struct cn_memory_log *log);
 

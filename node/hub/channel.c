@@ -8,7 +8,10 @@
 #include "chatnode/log.h"
 #include "hub_private.h"
 
-enum { MISSED_RETRY_MS = 50 };
+enum {
+    MISSED_RETRY_MS = 50,
+    LETTERS_KEPT = 1024, // by main
+};
 
 // A channel that at least one loop follows. Main thread.
 struct cn_channel {
@@ -30,8 +33,14 @@ struct feed_letter {
     enum feed_news news;
     struct cn_pos tail;
     struct cn_frame *frame; // ENTRY and RESET; a reference
+    struct cn_pool *pool;   // main's, where its memory goes in the end; NULL: made by a loop
     struct cn_channel_name name;
 };
+
+void cn_channel_pool_init(struct cn_pool *pool)
+{
+    cn_pool_init(pool, sizeof(struct feed_letter), LETTERS_KEPT);
+}
 
 static struct feed_letter *feed_letter_of(struct cn_mail *mail)
 {
@@ -42,7 +51,10 @@ static void free_feed_letter(struct cn_mail *mail)
 {
     struct feed_letter *letter = feed_letter_of(mail);
     cn_frame_release(letter->frame);
-    free(letter);
+    if (letter->pool)
+        cn_pool_return(letter->pool, letter, sizeof(*letter));
+    else
+        free(letter);
 }
 
 static void begin_members(struct cn_feed *feed)
@@ -84,15 +96,18 @@ static void read_feed_letter(struct cn_letter *mail, struct cn_loop *loop)
     free_feed_letter(&mail->mail);
 }
 
-static struct feed_letter *feed_letter_new(struct cn_str name, enum feed_news news,
-                                           struct cn_pos tail)
+// In memory of main's pool, or of its own without one; NULL without memory.
+static struct feed_letter *feed_letter_new(struct cn_pool *pool, struct cn_str name,
+                                           enum feed_news news, struct cn_pos tail)
 {
-    struct feed_letter *letter = malloc(sizeof(*letter));
+    size_t bytes = sizeof(struct feed_letter);
+    struct feed_letter *letter = pool ? cn_pool_take(pool, bytes) : malloc(bytes);
     if (!letter)
         return NULL;
     *letter = (struct feed_letter){.letter = {{NULL, free_feed_letter}, read_feed_letter},
                                    .news = news,
                                    .tail = tail,
+                                   .pool = pool,
                                    .name = cn_channel_name_of(name)};
     return letter;
 }
@@ -112,7 +127,8 @@ static void mark_missed(struct cn_hub *hub, struct cn_channel *channel, unsigned
 static void tell_always(struct cn_hub *hub, struct cn_channel *channel, unsigned index,
                         enum feed_news news, struct cn_frame *frame)
 {
-    struct feed_letter *letter = feed_letter_new(channel->by_name.key, news, channel->tail);
+    struct feed_letter *letter =
+        feed_letter_new(&hub->letters, channel->by_name.key, news, channel->tail);
     if (!letter) {
         mark_missed(hub, channel, index);
         return;
@@ -124,7 +140,8 @@ static void tell_always(struct cn_hub *hub, struct cn_channel *channel, unsigned
 static bool tell_entry(struct cn_hub *hub, struct cn_channel *channel, unsigned index,
                        enum feed_news news, struct cn_frame *frame)
 {
-    struct feed_letter *letter = feed_letter_new(channel->by_name.key, news, channel->tail);
+    struct feed_letter *letter =
+        feed_letter_new(&hub->letters, channel->by_name.key, news, channel->tail);
     if (!letter)
         return false;
     letter->frame = frame ? cn_frame_hold(frame) : NULL;
@@ -294,7 +311,7 @@ enum cn_err cn_channel_ask(struct cn_loop *loop, const struct cn_channel_name *n
     enum cn_err err = CN_OK;
     if (how == CN_FOLLOW_NO_LONGER) {
         ask->closed =
-            feed_letter_new(cn_channel_name_str(name), NEWS_CLOSED, (struct cn_pos){0, 0});
+            feed_letter_new(NULL, cn_channel_name_str(name), NEWS_CLOSED, (struct cn_pos){0, 0});
         err = ask->closed ? CN_OK : CN_NOMEM;
     }
     if (!err && how == CN_FOLLOW_IF_ROOM)
@@ -343,7 +360,7 @@ void cn_channel_on_entry(void *arg, const struct cn_channel_name *name, struct c
         return;
     cn_metrics_add(CN_M_ENTRIES, 1);
     channel->tail = pos;
-    struct cn_frame *frame = cn_frame_new(pos, text, (struct cn_str){NULL, 0});
+    struct cn_frame *frame = cn_frame_new_in(&hub->frames, pos, text);
     for (unsigned i = 0; i < hub->loop_count; i++) {
         uint64_t bit = UINT64_C(1) << i;
         if (!(channel->loops & bit) || (channel->missed_loops & bit))

@@ -19,10 +19,12 @@ static void publish(struct cn_session *session, const struct cn_channel_name *ch
 void cmd_message(struct cn_session *session, const struct cn_request *request)
 {
     struct cn_channel_name channel = cn_request_room(session, request);
-    if (!cn_member_find(session, &channel)) {
+    const struct cn_member *member = cn_member_find(session, &channel);
+    if (!member) {
         cn_session_problem(session, CN_PROBLEM_NOT_JOINED, request->id);
         return;
     }
+    cn_ring_expect(&member->feed->ring);
     enum cn_err made =
         cn_codec_message_body(&session->loop->text, cn_channel_name_bare(&channel),
                               cn_session_user(session), request->content, request->id);

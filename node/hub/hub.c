@@ -102,6 +102,8 @@ enum cn_err cn_hub_new(const struct cn_hub_parts *parts, struct cn_hub **out, co
     cn_hash_init(&hub->channels);
     cn_list_init(&hub->missed);
     cn_list_init(&hub->postponed);
+    cn_channel_pool_init(&hub->letters);
+    cn_frame_pools_init(&hub->frames);
     cn_mailbox_init(&hub->asks, (size_t)hub->config->bus_queue, no_wake, NULL);
 
     hub->registry = cn_registry_new();
@@ -145,19 +147,12 @@ void cn_hub_free(struct cn_hub *hub)
         cn_loop_free(hub->loops[i]);
     free(hub->loops);
     cn_registry_free(hub->registry);
+    cn_pool_fini(&hub->letters);
+    cn_frame_pools_fini(&hub->frames);
     free(hub);
 }
 
 // ---- Letters ----
-
-void cn_hub_post(struct cn_hub *hub, uint64_t session, struct cn_letter *letter)
-{
-    unsigned index;
-    if (cn_registry_find_loop(hub->registry, session, &index))
-        letter->mail.free(&letter->mail);
-    else
-        cn_loop_post_always(hub->loops[index], letter);
-}
 
 enum cn_err cn_hub_put(struct cn_loop *loop, struct cn_ask *ask)
 {
@@ -184,6 +179,8 @@ void cn_hub_turn(struct cn_hub *hub)
     struct cn_mail *mail = cn_mailbox_take_all(&hub->asks);
     while (mail) {
         struct cn_mail *next = mail->next;
+        if (next)
+            cn_publish_expect(next, hub);
         struct cn_ask *ask = CN_CONTAINER(mail, struct cn_ask, mail);
         cn_lock_assert_none();
         ask->read(ask, hub);

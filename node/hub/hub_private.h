@@ -12,6 +12,7 @@
 #include "chatnode/codec.h"
 #include "chatnode/config.h"
 #include "chatnode/feed.h"
+#include "chatnode/frame.h"
 #include "chatnode/hash.h"
 #include "chatnode/heap.h"
 #include "chatnode/hub.h"
@@ -62,6 +63,8 @@ struct cn_hub {
     int64_t reported_pending;
     uint64_t reported_lost; // lines of the log
     struct cn_heap heap;    // of sessions and channels
+    struct cn_pool letters; // of feed letters
+    struct cn_frame_pools frames;
 };
 
 // What a loop asks of main. `read` runs on the main thread and disposes of it.
@@ -76,9 +79,6 @@ CN_MUSTCHECK enum cn_err cn_hub_put(struct cn_loop *loop, struct cn_ask *ask);
 // The same for a session, which then has one more in flight; the session's loop.
 CN_MUSTCHECK enum cn_err cn_hub_ask(struct cn_session *session, struct cn_ask *ask);
 
-// Posts a letter to the session's loop; frees it when the session has ended. Main thread.
-void cn_hub_post(struct cn_hub *hub, uint64_t session, struct cn_letter *letter);
-
 // ---- channel.c: main's table of the channels that its loops have members in; main thread ----
 
 // Asks main to let the loop follow the channel, or not to; the loop's thread. CN_NOMEM.
@@ -89,6 +89,9 @@ enum cn_follow {
 };
 CN_MUSTCHECK enum cn_err cn_channel_ask(struct cn_loop *loop, const struct cn_channel_name *name,
                                         enum cn_follow how);
+
+// Main's pool of letters about feeds.
+void cn_channel_pool_init(struct cn_pool *pool);
 
 // What the bus tells, passed on to the loops; the functions of struct cn_bus_events.
 void cn_channel_on_open(void *arg, const struct cn_channel_name *name, struct cn_pos tail);
@@ -112,6 +115,12 @@ CN_MUSTCHECK enum cn_err cn_publish_send(struct cn_session *session,
                                          const struct cn_channel_name *channel,
                                          const struct cn_request *request, struct cn_str body,
                                          enum cn_publish_leg leg);
+
+// The loop's pool of publishes and their answers.
+void cn_publish_pool_init(struct cn_pool *pool);
+
+// An ask that will be read soon; when it is a publish, the bus prepares. Main thread.
+void cn_publish_expect(struct cn_mail *mail, struct cn_hub *hub);
 
 // What is published, and as whom. Borrowed for the call.
 struct cn_publish_order {

@@ -51,6 +51,8 @@ struct cn_loop *cn_loop_new(struct cn_hub *hub, unsigned index)
     cn_list_init(&loop->going);
     cn_list_init(&loop->stalled);
     cn_list_init(&loop->kept);
+    cn_publish_pool_init(&loop->publishes);
+    cn_session_pool_init(&loop->outboxes);
     cn_buf_init(&loop->span, CN_SINK_BYTES);
     // An answer may carry what a client sent, each byte escaped.
     cn_buf_init(&loop->text, (size_t)hub->config->max_message_bytes * 6 +
@@ -84,6 +86,8 @@ void cn_loop_free(struct cn_loop *loop)
     cn_buf_fini(&loop->span);
     cn_buf_fini(&loop->behind);
     cn_buf_fini(&loop->text);
+    cn_pool_fini(&loop->publishes);
+    cn_pool_fini(&loop->outboxes);
     free(loop);
 }
 

@@ -8,18 +8,30 @@
 #include "chatnode/frame.h"
 #include "hub_private.h"
 
+enum {
+    // Of a publish with what the hub carries along: enough for a body of some 350 bytes.
+    BLOCK_BYTES = 1024,
+    BLOCKS_KEPT = 1024,
+};
+
+void cn_publish_pool_init(struct cn_pool *pool)
+{
+    cn_pool_init(pool, BLOCK_BYTES, BLOCKS_KEPT);
+}
+
 // ---- The answer to a publish: a letter to the loop ----
 
 struct reply_letter {
     struct cn_letter letter;
-    // Of a session, found by its number, or of a caller of the HTTP API on this loop.
+    struct cn_publish *home; // a reference: in whose memory this is, and whose id is told
+    struct cn_loop *loop;    // where it was made, and goes
+    // Of a session, found by its number, or of a caller of the HTTP API.
     uint64_t session;
-    struct cn_loop *loop; // NULL: of a session
     struct cn_api_caller caller;
+    bool is_of_api;
     bool has_id; // the session gave it
     struct cn_published result;
     int64_t sent_us;
-    char id[CN_NAME_MAX + 1];
 };
 
 // What the hub carries along with a publish, in its context.
@@ -27,23 +39,33 @@ struct publish_context {
     struct cn_ask ask;          // the way to main
     struct cn_publish *publish; // whose context this is
     struct reply_letter *reply; // made beforehand, since the answer must not fail; NULL once sent
+    struct reply_letter own;    // that of the first leg; the sender's leg uses it too
     struct cn_published first;  // of the recipient's leg, while the sender's is under way
 };
 
-// A publish with the hub's context, or NULL without memory.
-static struct cn_publish *new_publish(struct cn_str body)
+// The reply goes; true when the publish's memory went with it and is the caller's to give back.
+static bool let_go(struct reply_letter *reply)
 {
-    struct cn_publish *publish = cn_publish_new(body, sizeof(struct publish_context));
-    if (publish)
-        ((struct publish_context *)publish->context)->publish = publish;
-    return publish;
+    if (reply->is_of_api)
+        atomic_fetch_sub(&reply->loop->hub->api_waiting, 1);
+    return cn_ref_release(&reply->home->ref);
 }
 
+// Any thread.
 static void dispose_of(struct reply_letter *reply)
 {
-    if (reply && reply->loop)
-        atomic_fetch_sub(&reply->loop->hub->api_waiting, 1);
-    free(reply);
+    if (reply && let_go(reply))
+        free(reply->home);
+}
+
+// The thread of the loop that made it. Mostly main is done with the publish by then, and its memory
+// serves for another one.
+static void recycle(struct reply_letter *reply)
+{
+    struct cn_publish *home = reply->home;
+    struct cn_pool *pool = &reply->loop->publishes;
+    if (let_go(reply))
+        cn_pool_give(pool, home, cn_publish_bytes(home->body_len, sizeof(struct publish_context)));
 }
 
 static void free_reply(struct cn_mail *mail)
@@ -54,7 +76,7 @@ static void free_reply(struct cn_mail *mail)
 
 static void tell_result(struct cn_session *session, const struct reply_letter *reply)
 {
-    struct cn_str id = reply->has_id ? cn_str_of(reply->id) : (struct cn_str){NULL, 0};
+    struct cn_str id = reply->has_id ? cn_str_of(reply->home->id) : (struct cn_str){NULL, 0};
     const struct cn_published *result = &reply->result;
     if (result->err)
         cn_session_problem(session, cn_problem_of(result->err), id);
@@ -79,24 +101,20 @@ static void read_reply(struct cn_letter *mail, struct cn_loop *loop)
     cn_metrics_observe_us(CN_M_PUBLISH_SECONDS, cn_clock_us() - reply->sent_us);
     if (reply->result.err)
         cn_metrics_add(CN_M_PUBLISHES_FAILED, 1);
-    if (reply->loop)
-        cn_api_on_published(&reply->caller, cn_str_of(reply->id), &reply->result);
+    if (reply->is_of_api)
+        cn_api_on_published(&reply->caller, cn_str_of(reply->home->id), &reply->result);
     else
         tell_session(loop, reply);
-    dispose_of(reply);
+    recycle(reply);
 }
 
-static void reply(struct cn_hub *hub, const struct cn_publish *publish,
-                  const struct cn_published *result)
+static void reply(const struct cn_publish *publish, const struct cn_published *result)
 {
     struct publish_context *context = publish->context;
     struct reply_letter *letter = context->reply;
     context->reply = NULL;
     letter->result = *result;
-    if (letter->loop)
-        cn_loop_post_always(letter->loop, &letter->letter);
-    else
-        cn_hub_post(hub, publish->session, &letter->letter);
+    cn_loop_post_always(letter->loop, &letter->letter);
 }
 
 // ---- On the main thread: what the bus says ----
@@ -109,7 +127,8 @@ static void on_published(void *arg, const struct cn_publish *publish,
 static enum cn_err send_copy(struct cn_hub *hub, const struct cn_publish *first,
                              const struct cn_published *result)
 {
-    struct cn_publish *copy = new_publish((struct cn_str){first->body, first->body_len});
+    const struct cn_str body = {first->body, first->body_len};
+    struct cn_publish *copy = cn_publish_new(body, sizeof(struct publish_context));
     if (!copy)
         return CN_NOMEM;
     enum cn_err err =
@@ -148,7 +167,7 @@ static void on_published(void *arg, const struct cn_publish *publish,
     } else if (!outcome.err && publish->leg == CN_LEG_SENDER) {
         outcome = context->first;
     }
-    reply(hub, publish, &outcome);
+    reply(publish, &outcome);
 }
 
 // ---- From the loop to main ----
@@ -172,18 +191,27 @@ static void read_publish_ask(struct cn_ask *ask, struct cn_hub *hub)
     cn_bus_publish_take(hub->bus, &publish);
 }
 
-static enum cn_err prepare_reply(struct publish_context *context, const struct reply_letter *reply)
+void cn_publish_expect(struct cn_mail *mail, struct cn_hub *hub)
 {
-    struct reply_letter *copy = malloc(sizeof(*copy));
-    if (!copy)
-        return CN_NOMEM;
-    *copy = *reply;
-    copy->letter = (struct cn_letter){{NULL, free_reply}, read_reply};
-    copy->sent_us = cn_clock_us();
-    context->reply = copy;
-    if (copy->loop)
-        atomic_fetch_add(&copy->loop->hub->api_waiting, 1);
-    return CN_OK;
+    struct cn_ask *ask = CN_CONTAINER(mail, struct cn_ask, mail);
+    if (ask->read == read_publish_ask)
+        cn_bus_publish_expect(hub->bus, context_of(mail)->publish);
+}
+
+// What is the same for every reply: that of whom `reply` says, made in the publish's own memory.
+static void prepare_reply(struct publish_context *context, struct cn_loop *loop,
+                          const struct reply_letter *reply)
+{
+    struct reply_letter *own = &context->own;
+    *own = *reply;
+    own->letter = (struct cn_letter){{NULL, free_reply}, read_reply};
+    own->home = context->publish;
+    cn_ref_hold(&own->home->ref);
+    own->loop = loop;
+    own->sent_us = cn_clock_us();
+    context->reply = own;
+    if (own->is_of_api)
+        atomic_fetch_add(&loop->hub->api_waiting, 1);
 }
 
 static enum cn_err fill_id(struct cn_publish *publish, struct cn_loop *loop, struct cn_str id)
@@ -201,32 +229,31 @@ static enum cn_err fill(struct cn_publish *publish, struct cn_loop *loop,
                         const struct cn_publish_order *order, const struct reply_letter *reply)
 {
     struct publish_context *context = publish->context;
-    enum cn_err err = prepare_reply(context, reply);
-    if (err)
-        return err;
-    publish->deadline_ms = context->reply->sent_us / 1000 + loop->hub->config->publish_deadline_ms;
+    prepare_reply(context, loop, reply);
+    context->own.has_id = order->id.ptr != NULL;
+    publish->deadline_ms = context->own.sent_us / 1000 + loop->hub->config->publish_deadline_ms;
     publish->channel = *order->channel;
     publish->session = reply->session;
     publish->leg = (int)order->leg;
     publish->done = on_published;
     publish->arg = loop->hub;
-    context->reply->has_id = order->id.ptr != NULL;
-    publish->has_ack = context->reply->has_id || reply->loop; // the API answers always
-    err = cn_str_copy(order->user, publish->user, sizeof(publish->user));
-    if (!err)
-        err = fill_id(publish, loop, order->id);
-    memcpy(context->reply->id, publish->id, sizeof(publish->id));
-    return err;
+    publish->has_ack = context->own.has_id || reply->is_of_api; // the API answers always
+    enum cn_err err = cn_str_copy(order->user, publish->user, sizeof(publish->user));
+    return err ? err : fill_id(publish, loop, order->id);
 }
 
 // The ask for main, with the answer prepared as `reply` says.
 static enum cn_err make_ask(struct cn_loop *loop, const struct cn_publish_order *order,
                             const struct reply_letter *reply, struct cn_ask **out)
 {
-    struct cn_publish *publish = new_publish(order->body);
-    if (!publish)
+    size_t bytes = cn_publish_bytes(order->body.len, sizeof(struct publish_context));
+    void *memory = cn_pool_take(&loop->publishes, bytes);
+    if (!memory)
         return CN_NOMEM;
+    struct cn_publish *publish =
+        cn_publish_make(memory, order->body, sizeof(struct publish_context));
     struct publish_context *context = publish->context;
+    context->publish = publish;
     context->ask = (struct cn_ask){{NULL, free_publish_ask}, read_publish_ask};
     *out = &context->ask;
     enum cn_err err = fill(publish, loop, order, reply);
@@ -258,7 +285,7 @@ enum cn_err cn_publish_send_for(struct cn_loop *loop, const struct cn_api_caller
     // Loops that look in the same moment may go beyond it by one each.
     if (atomic_load(&loop->hub->api_waiting) >= CN_API_WAITING_MAX)
         return CN_FULL;
-    const struct reply_letter reply = {.loop = loop, .caller = *caller};
+    const struct reply_letter reply = {.is_of_api = true, .caller = *caller};
     struct cn_ask *ask;
     enum cn_err err = make_ask(loop, order, &reply, &ask);
     return err ? err : cn_hub_put(loop, ask);

@@ -15,10 +15,16 @@
 enum {
     ANSWERS_MS = 500,          // for the bus's answers to come back to the loop
     OUTBOX_FIRST_BYTES = 1024, // the answers of a turn and the messages that go with them
+    OUTBOXES_KEPT = 64,        // by a loop
 };
 
 // A ping with a payload, so that libwebsockets reports the pong (RFC 6455 section 5.5.2).
 static const unsigned char ping_frame[] = {0x89, 4, 'c', 'h', 'a', 't'};
+
+void cn_session_pool_init(struct cn_pool *pool)
+{
+    cn_pool_init(pool, cn_buf_bytes(OUTBOX_FIRST_BYTES), OUTBOXES_KEPT);
+}
 
 struct cn_session *cn_session_find(struct cn_loop *loop, uint64_t id)
 {
@@ -227,6 +233,27 @@ static bool has_room(struct cn_session *session, size_t len)
     return outbox->len == 0 || outbox->len + len <= bound;
 }
 
+// Makes the outbox; without memory it stays as it is.
+static void open_outbox(struct cn_session *session)
+{
+    const size_t bytes = cn_buf_bytes(OUTBOX_FIRST_BYTES);
+    char *memory = cn_pool_take(&session->loop->outboxes, bytes);
+    if (memory)
+        cn_buf_adopt(&session->outbox, memory, OUTBOX_FIRST_BYTES);
+}
+
+// The empty outbox gives its memory back.
+static void close_outbox(struct cn_session *session)
+{
+    struct cn_buf *outbox = &session->outbox;
+    if (outbox->cap != OUTBOX_FIRST_BYTES) {
+        cn_buf_fini(outbox);
+        return;
+    }
+    cn_pool_give(&session->loop->outboxes, outbox->data, cn_buf_bytes(OUTBOX_FIRST_BYTES));
+    cn_buf_init(outbox, outbox->max_bytes);
+}
+
 // Puts `loop->text` with its header into the outbox.
 static enum cn_err enqueue(struct cn_session *session)
 {
@@ -236,8 +263,9 @@ static enum cn_err enqueue(struct cn_session *session)
     if (!has_room(session, header_len + text->len))
         return CN_FULL;
     size_t len = header_len + text->len;
-    bool begins = session->outbox.data == NULL && len < OUTBOX_FIRST_BYTES;
-    char *room = cn_buf_reserve(&session->outbox, begins ? OUTBOX_FIRST_BYTES : len);
+    if (session->outbox.data == NULL && len <= OUTBOX_FIRST_BYTES)
+        open_outbox(session);
+    char *room = cn_buf_reserve(&session->outbox, len);
     if (!room)
         return CN_NOMEM;
     memcpy(room, header, header_len);
@@ -339,7 +367,7 @@ bool cn_session_flush(struct cn_session *session)
     }
     cn_buf_consume(outbox, at);
     if (outbox->len == 0)
-        cn_buf_reset(outbox, 0);
+        close_outbox(session);
     cn_list_remove(&session->dirty);
     return !session->choked;
 }

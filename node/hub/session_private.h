@@ -14,6 +14,7 @@
 #include "chatnode/loop.h"
 #include "chatnode/mailbox.h"
 #include "chatnode/pace.h"
+#include "chatnode/pool.h"
 #include "chatnode/registry.h"
 #include "chatnode/session.h"
 
@@ -61,6 +62,8 @@ struct cn_loop {
     struct cn_buf span;    // for joining frames in a pass
     struct cn_buf behind;  // for joining frames of a member that is behind
     struct cn_buf text;    // for making answers
+    struct cn_pool publishes;
+    struct cn_pool outboxes; // of sessions; most are used for one turn
 };
 
 // Makes loop `index` of the hub; NULL without memory. Main thread.
@@ -104,6 +107,9 @@ struct cn_session {
     uint32_t rooms;
     uint32_t searches; // histories with a user, under way
 };
+
+// The loop's pool of outboxes.
+void cn_session_pool_init(struct cn_pool *pool);
 
 // The session with this id if it is of this loop and open, or NULL.
 struct cn_session *cn_session_find(struct cn_loop *loop, uint64_t id);

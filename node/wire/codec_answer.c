@@ -24,7 +24,8 @@ static enum cn_err finish(struct writer *w)
     return w->err;
 }
 
-static void put(struct writer *w, struct cn_str text)
+// Inline: the length of most pieces is known, and then copying is a few instructions.
+static inline __attribute__((always_inline)) void put(struct writer *w, struct cn_str text)
 {
     if (w->err == CN_OK)
         w->err = cn_buf_append_str(w->out, text);
@@ -38,6 +39,17 @@ static void put(struct writer *w, struct cn_str text)
 static bool is_plain_word(const char *at)
 {
     return cn_is_plain_word(at) && !cn_word_has(at, '"') && !cn_word_has(at, '\\');
+}
+
+// True when the whole text does, as most that is short: a word at a time, the last one overlapping.
+static bool is_plain(struct cn_str text)
+{
+    if (text.len < 8)
+        return false;
+    for (size_t at = 0; at + 8 < text.len; at += 8)
+        if (!is_plain_word(text.ptr + at))
+            return false;
+    return is_plain_word(text.ptr + text.len - 8);
 }
 
 // How many bytes from text[at] on go into a JSON string as they are; stops before invalid UTF-8.
@@ -79,9 +91,8 @@ static void put_escaped(struct writer *w, unsigned char c)
     put(w, (struct cn_str){escape, sizeof(escape)});
 }
 
-static void put_quoted(struct writer *w, struct cn_str text)
+static void put_escaping(struct writer *w, struct cn_str text)
 {
-    PUT(w, "\"");
     size_t at = 0;
     while (at < text.len && w->err == CN_OK) {
         size_t len = run_of_plain(text, at);
@@ -90,6 +101,15 @@ static void put_quoted(struct writer *w, struct cn_str text)
         if (at < text.len)
             put_escaped(w, (unsigned char)text.ptr[at++]);
     }
+}
+
+static void put_quoted(struct writer *w, struct cn_str text)
+{
+    PUT(w, "\"");
+    if (is_plain(text))
+        put(w, text);
+    else
+        put_escaping(w, text);
     PUT(w, "\"");
 }
 
@@ -102,47 +122,50 @@ enum cn_err cn_codec_quote(struct cn_buf *out, struct cn_str text)
 
 // ---- Fields: each begins with its comma, since none comes first in its object ----
 
-// `key` is `,"name":`.
-static void put_text(struct writer *w, const char *key, struct cn_str value)
-{
-    put(w, cn_str_of(key));
-    put_quoted(w, value);
-}
+// `key` is a literal, `,"name":`, whose length is known when this is compiled.
+#define PUT_TEXT(w, key, value)   (PUT((w), key), put_quoted((w), (value)))
+#define PUT_NUMBER(w, key, value) (PUT((w), key), put_digits((w), (value)))
+#define PUT_BOOL(w, key, value)   (PUT((w), key), put_bool((w), (value)))
+#define PUT_POS(w, key, value)    (PUT((w), key), put_pos((w), (value)))
 
-static void put_number(struct writer *w, const char *key, int64_t value)
+static void put_digits(struct writer *w, int64_t value)
 {
     char digits[CN_DIGITS_MAX];
-    put(w, cn_str_of(key));
     if (value < 0)
         PUT(w, "-");
     uint64_t size = value < 0 ? -(uint64_t)value : (uint64_t)value;
     put(w, (struct cn_str){digits, cn_digits_format(size, digits)});
 }
 
-static void put_bool(struct writer *w, const char *key, bool value)
+static void put_bool(struct writer *w, bool value)
 {
-    put(w, cn_str_of(key));
-    put(w, cn_str_of(value ? "true" : "false"));
+    if (value)
+        PUT(w, "true");
+    else
+        PUT(w, "false");
 }
 
-static void put_pos(struct writer *w, const char *key, struct cn_pos pos)
+static void put_pos(struct writer *w, struct cn_pos pos)
 {
-    char text[CN_POS_TEXT_BYTES];
-    size_t len = cn_pos_format(pos, text);
-    put_text(w, key, (struct cn_str){text, len});
+    char text[CN_POS_TEXT_BYTES + 1];
+    size_t len = 0;
+    text[len++] = '"';
+    len += cn_pos_format(pos, text + len);
+    text[len++] = '"';
+    put(w, (struct cn_str){text, len});
 }
 
 static void put_id(struct writer *w, struct cn_str id)
 {
     if (id.ptr)
-        put_text(w, ",\"id\":", id);
+        PUT_TEXT(w, ",\"id\":", id);
 }
 
 // The room, or that it is the inbox.
 static void put_place(struct writer *w, struct cn_str room)
 {
     if (room.ptr)
-        put_text(w, ",\"room\":", room);
+        PUT_TEXT(w, ",\"room\":", room);
     else
         PUT(w, ",\"inbox\":true");
 }
@@ -154,8 +177,8 @@ enum cn_err cn_codec_message_body(struct cn_buf *out, struct cn_str room, struct
 {
     struct writer w = begin(out);
     PUT(&w, "\"type\":\"message\"");
-    put_text(&w, ",\"room\":", room);
-    put_text(&w, ",\"from\":", from);
+    PUT_TEXT(&w, ",\"room\":", room);
+    PUT_TEXT(&w, ",\"from\":", from);
     PUT(&w, ",\"content\":");
     put(&w, content);
     put_id(&w, id);
@@ -168,8 +191,8 @@ enum cn_err cn_codec_direct_body(struct cn_buf *out, struct cn_str from, struct 
 {
     struct writer w = begin(out);
     PUT(&w, "\"type\":\"direct\"");
-    put_text(&w, ",\"from\":", from);
-    put_text(&w, ",\"to\":", to);
+    PUT_TEXT(&w, ",\"from\":", from);
+    PUT_TEXT(&w, ",\"to\":", to);
     PUT(&w, ",\"content\":");
     put(&w, content);
     put_id(&w, id);
@@ -183,16 +206,16 @@ enum cn_err cn_codec_welcome(struct cn_buf *out, const struct cn_welcome *welcom
 {
     struct writer w = begin(out);
     PUT(&w, "{\"type\":\"welcome\"");
-    put_text(&w, ",\"user\":", welcome->user);
-    put_text(&w, ",\"session\":", welcome->session);
-    put_text(&w, ",\"node\":", welcome->node);
-    put_text(&w, ",\"version\":", welcome->version);
-    put_number(&w, ",\"ping_ms\":", welcome->ping_ms);
-    put_number(&w, ",\"limits\":{\"max_message_bytes\":", (int64_t)welcome->max_message_bytes);
-    put_number(&w, ",\"max_rooms\":", welcome->max_rooms);
-    put_number(&w, ",\"max_in_flight\":", welcome->max_in_flight);
-    put_number(&w, ",\"dedupe_ms\":", welcome->dedupe_ms);
-    put_text(&w, "},\"durability\":", welcome->durability);
+    PUT_TEXT(&w, ",\"user\":", welcome->user);
+    PUT_TEXT(&w, ",\"session\":", welcome->session);
+    PUT_TEXT(&w, ",\"node\":", welcome->node);
+    PUT_TEXT(&w, ",\"version\":", welcome->version);
+    PUT_NUMBER(&w, ",\"ping_ms\":", welcome->ping_ms);
+    PUT_NUMBER(&w, ",\"limits\":{\"max_message_bytes\":", (int64_t)welcome->max_message_bytes);
+    PUT_NUMBER(&w, ",\"max_rooms\":", welcome->max_rooms);
+    PUT_NUMBER(&w, ",\"max_in_flight\":", welcome->max_in_flight);
+    PUT_NUMBER(&w, ",\"dedupe_ms\":", welcome->dedupe_ms);
+    PUT_TEXT(&w, "},\"durability\":", welcome->durability);
     PUT(&w, "}");
     return finish(&w);
 }
@@ -203,8 +226,8 @@ enum cn_err cn_codec_joined(struct cn_buf *out, struct cn_str room, struct cn_po
     struct writer w = begin(out);
     PUT(&w, "{\"type\":\"joined\"");
     put_place(&w, room);
-    put_pos(&w, ",\"pos\":", pos);
-    put_bool(&w, ",\"recovered\":", recovered);
+    PUT_POS(&w, ",\"pos\":", pos);
+    PUT_BOOL(&w, ",\"recovered\":", recovered);
     put_id(&w, id);
     PUT(&w, "}");
     return finish(&w);
@@ -214,7 +237,7 @@ enum cn_err cn_codec_left(struct cn_buf *out, struct cn_str room, struct cn_str 
 {
     struct writer w = begin(out);
     PUT(&w, "{\"type\":\"left\"");
-    put_text(&w, ",\"room\":", room);
+    PUT_TEXT(&w, ",\"room\":", room);
     put_id(&w, id);
     PUT(&w, "}");
     return finish(&w);
@@ -226,9 +249,9 @@ enum cn_err cn_codec_ack(struct cn_buf *out, struct cn_str id, struct cn_pos pos
     struct writer w = begin(out);
     PUT(&w, "{\"type\":\"ack\"");
     put_id(&w, id);
-    put_pos(&w, ",\"pos\":", pos);
-    put_number(&w, ",\"ts\":", ts_ms);
-    put_bool(&w, ",\"dup\":", dup);
+    PUT_POS(&w, ",\"pos\":", pos);
+    PUT_NUMBER(&w, ",\"ts\":", ts_ms);
+    PUT_BOOL(&w, ",\"dup\":", dup);
     PUT(&w, "}");
     return finish(&w);
 }
@@ -238,9 +261,9 @@ enum cn_err cn_codec_error(struct cn_buf *out, enum cn_problem problem, struct c
     struct writer w = begin(out);
     PUT(&w, "{\"type\":\"error\"");
     put_id(&w, id);
-    put_text(&w, ",\"code\":", cn_str_of(cn_problem_code(problem)));
-    put_text(&w, ",\"message\":", cn_str_of(cn_problem_message(problem)));
-    put_bool(&w, ",\"retry\":", cn_problem_retry(problem));
+    PUT_TEXT(&w, ",\"code\":", cn_str_of(cn_problem_code(problem)));
+    PUT_TEXT(&w, ",\"message\":", cn_str_of(cn_problem_message(problem)));
+    PUT_BOOL(&w, ",\"retry\":", cn_problem_retry(problem));
     PUT(&w, "}");
     return finish(&w);
 }
@@ -259,15 +282,15 @@ enum cn_err cn_codec_history(struct cn_buf *out, const struct cn_history_words *
     struct writer w = begin(out);
     PUT(&w, "{\"type\":\"history\"");
     if (words->with.ptr)
-        put_text(&w, ",\"with\":", words->with);
+        PUT_TEXT(&w, ",\"with\":", words->with);
     else
-        put_text(&w, ",\"room\":", words->room);
+        PUT_TEXT(&w, ",\"room\":", words->room);
     put_id(&w, words->id);
     PUT(&w, ",\"messages\":[");
     put(&w, words->entries);
-    put_bool(&w, "],\"more\":", words->more);
+    PUT_BOOL(&w, "],\"more\":", words->more);
     if (words->more)
-        put_pos(&w, ",\"next\":", words->next);
+        PUT_POS(&w, ",\"next\":", words->next);
     PUT(&w, "}");
     return finish(&w);
 }
@@ -276,8 +299,8 @@ enum cn_err cn_codec_reconnect(struct cn_buf *out, int64_t in_ms, enum cn_reason
 {
     struct writer w = begin(out);
     PUT(&w, "{\"type\":\"reconnect\"");
-    put_number(&w, ",\"in_ms\":", in_ms);
-    put_text(&w, ",\"reason\":", cn_str_of(cn_reason_name(reason)));
+    PUT_NUMBER(&w, ",\"in_ms\":", in_ms);
+    PUT_TEXT(&w, ",\"reason\":", cn_str_of(cn_reason_name(reason)));
     PUT(&w, "}");
     return finish(&w);
 }
@@ -285,13 +308,11 @@ enum cn_err cn_codec_reconnect(struct cn_buf *out, int64_t in_ms, enum cn_reason
 enum cn_err cn_codec_api_stored(struct cn_buf *out, struct cn_pos pos, int64_t ts_ms, bool dup,
                                 struct cn_str id)
 {
-    char text[CN_POS_TEXT_BYTES];
-    size_t len = cn_pos_format(pos, text);
     struct writer w = begin(out);
-    put_text(&w, "{\"pos\":", (struct cn_str){text, len});
-    put_number(&w, ",\"ts\":", ts_ms);
-    put_bool(&w, ",\"dup\":", dup);
-    put_text(&w, ",\"id\":", id);
+    PUT_POS(&w, "{\"pos\":", pos);
+    PUT_NUMBER(&w, ",\"ts\":", ts_ms);
+    PUT_BOOL(&w, ",\"dup\":", dup);
+    PUT_TEXT(&w, ",\"id\":", id);
     PUT(&w, "}");
     return finish(&w);
 }
@@ -299,9 +320,9 @@ enum cn_err cn_codec_api_stored(struct cn_buf *out, struct cn_pos pos, int64_t t
 enum cn_err cn_codec_api_error(struct cn_buf *out, enum cn_problem problem)
 {
     struct writer w = begin(out);
-    put_text(&w, "{\"error\":{\"code\":", cn_str_of(cn_problem_code(problem)));
-    put_text(&w, ",\"message\":", cn_str_of(cn_problem_message(problem)));
-    put_bool(&w, ",\"retry\":", cn_problem_retry(problem));
+    PUT_TEXT(&w, "{\"error\":{\"code\":", cn_str_of(cn_problem_code(problem)));
+    PUT_TEXT(&w, ",\"message\":", cn_str_of(cn_problem_message(problem)));
+    PUT_BOOL(&w, ",\"retry\":", cn_problem_retry(problem));
     PUT(&w, "}}");
     return finish(&w);
 }

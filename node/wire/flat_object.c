@@ -43,7 +43,7 @@ static const char *find_end(const char *at, const char *end)
     return NULL;
 }
 
-// True when such a string of good UTF-8 stands next; *at is then behind it.
+// True when such a string stands next; *at is then behind it.
 static bool take_string(struct cn_str text, size_t *at, struct cn_str *out)
 {
     if (!skip_mark(text, at, '"'))
@@ -54,7 +54,17 @@ static bool take_string(struct cn_str text, size_t *at, struct cn_str *out)
         return false;
     *out = (struct cn_str){begin, (size_t)(quote - begin)};
     *at += out->len + 1;
-    return cn_utf8_is_clean(*out);
+    return true;
+}
+
+// A bit for each key; of the protocol's keys each has another. What is not among the bits of an
+// object is no key of it.
+static uint64_t bit_of(struct cn_str key)
+{
+    if (key.len == 0)
+        return 1;
+    unsigned first = (unsigned char)key.ptr[0], last = (unsigned char)key.ptr[key.len - 1];
+    return UINT64_C(1) << ((first + 2 * last) & 63);
 }
 
 // One key and its value; false also for a key with escapes, or one that is there already.
@@ -65,8 +75,21 @@ static bool take_member(struct cn_str text, size_t *at, struct cn_flat_object *o
         memchr(key.ptr, '\\', key.len) || !skip_mark(text, at, ':') ||
         !take_string(text, at, &value) || cn_flat_object_find(object, key).ptr)
         return false;
+    object->bits |= bit_of(key);
     object->keys[object->count] = key;
     object->values[object->count++] = value;
+    return true;
+}
+
+// True when keys and values are UTF-8 without control characters. Mostly the whole text is, white
+// space and all, and that is known sooner; between strings nothing is but marks of ASCII.
+static bool is_clean(struct cn_str text, const struct cn_flat_object *object)
+{
+    if (cn_utf8_is_clean(text))
+        return true;
+    for (size_t i = 0; i < object->count; i++)
+        if (!cn_utf8_is_clean(object->keys[i]) || !cn_utf8_is_clean(object->values[i]))
+            return false;
     return true;
 }
 
@@ -74,6 +97,7 @@ bool cn_flat_object_read(struct cn_str text, struct cn_flat_object *out)
 {
     size_t at = 0;
     out->count = 0;
+    out->bits = 0;
     if (!skip_mark(text, &at, '{'))
         return false;
     do {
@@ -83,11 +107,13 @@ bool cn_flat_object_read(struct cn_str text, struct cn_flat_object *out)
     if (!skip_mark(text, &at, '}'))
         return false;
     skip_space(text, &at);
-    return at == text.len;
+    return at == text.len && is_clean(text, out);
 }
 
 struct cn_str cn_flat_object_find(const struct cn_flat_object *object, struct cn_str key)
 {
+    if ((object->bits & bit_of(key)) == 0)
+        return (struct cn_str){NULL, 0};
     for (size_t i = 0; i < object->count; i++)
         if (cn_str_equal(object->keys[i], key))
             return object->values[i];

@@ -13,7 +13,8 @@ enum {
     HEADER_MEDIUM = 4,   // up to 65535 bytes
     HEADER_LARGE = 10,   // more
     PAYLOAD_SMALL = 125, // the largest of each
-    PAYLOAD_MEDIUM = 0xFFFF
+    PAYLOAD_MEDIUM = 0xFFFF,
+    POOLED_MAX = 1024 // blocks of each size that are kept
 };
 
 // Writes `value` big-endian into `bytes` bytes.
@@ -49,24 +50,61 @@ static void copy_view(unsigned char *to, struct cn_str text)
         memcpy(to, text.ptr, text.len);
 }
 
-struct cn_frame *cn_frame_new(struct cn_pos pos, struct cn_str a, struct cn_str b)
+void cn_frame_pools_init(struct cn_frame_pools *pools)
 {
-    const size_t most = SIZE_MAX - sizeof(struct cn_frame) - CN_FRAME_HEADER_MAX;
-    if (a.len > most || b.len > most - a.len)
-        return NULL;
+    for (size_t i = 0; i < CN_FRAME_POOLS; i++)
+        cn_pool_init(&pools->of_size[i], (i + 1) * CN_FRAME_POOL_STEP, POOLED_MAX);
+}
+
+void cn_frame_pools_fini(struct cn_frame_pools *pools)
+{
+    for (size_t i = 0; i < CN_FRAME_POOLS; i++)
+        cn_pool_fini(&pools->of_size[i]);
+}
+
+// Memory for a frame of `len` bytes; *pool says where it goes in the end.
+static struct cn_frame *take(struct cn_frame_pools *pools, size_t len, struct cn_pool **pool)
+{
+    size_t bytes = sizeof(struct cn_frame) + len;
+    size_t step = (bytes - 1) / CN_FRAME_POOL_STEP;
+    *pool = pools && step < CN_FRAME_POOLS ? &pools->of_size[step] : NULL;
+    return *pool ? cn_pool_take(*pool, bytes) : malloc(bytes);
+}
+
+// Of two texts whose lengths can be added.
+static struct cn_frame *make(struct cn_frame_pools *pools, struct cn_pos pos, struct cn_str a,
+                             struct cn_str b)
+{
     unsigned char header[CN_FRAME_HEADER_MAX];
     size_t header_len = cn_frame_header(CN_OPCODE_TEXT, a.len + b.len, header);
     size_t len = header_len + a.len + b.len;
-    struct cn_frame *frame = malloc(sizeof(*frame) + len);
+    struct cn_pool *pool;
+    struct cn_frame *frame = take(pools, len, &pool);
     if (!frame)
         return NULL;
     cn_ref_init(&frame->ref);
     frame->pos = pos;
     frame->len = len;
+    frame->pool = pool;
     memcpy(frame->bytes, header, header_len);
     copy_view(frame->bytes + header_len, a);
     copy_view(frame->bytes + header_len + a.len, b);
     return frame;
+}
+
+static const size_t most_bytes = SIZE_MAX - sizeof(struct cn_frame) - CN_FRAME_HEADER_MAX;
+
+struct cn_frame *cn_frame_new(struct cn_pos pos, struct cn_str a, struct cn_str b)
+{
+    if (a.len > most_bytes || b.len > most_bytes - a.len)
+        return NULL;
+    return make(NULL, pos, a, b);
+}
+
+struct cn_frame *cn_frame_new_in(struct cn_frame_pools *pools, struct cn_pos pos,
+                                 struct cn_str text)
+{
+    return text.len <= most_bytes ? make(pools, pos, text, (struct cn_str){NULL, 0}) : NULL;
 }
 
 struct cn_frame *cn_frame_hold(struct cn_frame *frame)
@@ -77,7 +115,11 @@ struct cn_frame *cn_frame_hold(struct cn_frame *frame)
 
 void cn_frame_release(struct cn_frame *frame)
 {
-    if (frame && cn_ref_release(&frame->ref))
+    if (!frame || !cn_ref_release(&frame->ref))
+        return;
+    if (frame->pool)
+        cn_pool_return(frame->pool, frame, sizeof(*frame) + frame->len);
+    else
         free(frame);
 }
 

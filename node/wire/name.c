@@ -7,33 +7,37 @@
 
 #include "wire_private.h"
 
-// The characters of a request's id.
-static bool is_id_char(char c)
+enum { ID_CHAR = 1, NAME_CHAR = 2 };
+
+// What each byte may stand in.
+static const unsigned char uses[256] = {
+    ['0' ... '9'] = ID_CHAR | NAME_CHAR,
+    ['A' ... 'Z'] = ID_CHAR | NAME_CHAR,
+    ['a' ... 'z'] = ID_CHAR | NAME_CHAR,
+    ['_'] = ID_CHAR | NAME_CHAR,
+    ['-'] = ID_CHAR | NAME_CHAR,
+    ['.'] = NAME_CHAR,
+    [':'] = NAME_CHAR,
+};
+
+static bool is_made_of(struct cn_str text, unsigned char use)
 {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
-           c == '-';
+    if (text.len == 0 || text.len > CN_NAME_MAX)
+        return false;
+    unsigned char common = use;
+    for (size_t i = 0; i < text.len; i++)
+        common &= uses[(unsigned char)text.ptr[i]];
+    return common != 0;
 }
 
 bool cn_name_is_valid(struct cn_str name)
 {
-    if (name.len == 0 || name.len > CN_NAME_MAX)
-        return false;
-    for (size_t i = 0; i < name.len; i++) {
-        if (!is_id_char(name.ptr[i]) && name.ptr[i] != '.' && name.ptr[i] != ':')
-            return false;
-    }
-    return true;
+    return is_made_of(name, NAME_CHAR);
 }
 
 bool cn_name_is_valid_id(struct cn_str id)
 {
-    if (id.len == 0 || id.len > CN_NAME_MAX)
-        return false;
-    for (size_t i = 0; i < id.len; i++) {
-        if (!is_id_char(id.ptr[i]))
-            return false;
-    }
-    return true;
+    return is_made_of(id, ID_CHAR);
 }
 
 static bool is_tail(unsigned char c)

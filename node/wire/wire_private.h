@@ -67,6 +67,7 @@ enum { CN_FLAT_MEMBERS_MAX = 8 };
 // came: no name, id, type or position has room for what they mean, nor for a backslash.
 struct cn_flat_object {
     size_t count;
+    uint64_t bits; // of all keys, so that most that are not there need not be looked for
     struct cn_str keys[CN_FLAT_MEMBERS_MAX];
     struct cn_str values[CN_FLAT_MEMBERS_MAX];
 };

@@ -175,6 +175,8 @@ void probe_publish_for(struct probe *probe, const char *room, const char *user, 
     publish->done = on_published;
     publish->arg = answer;
     *(int64_t *)publish->context = ms; // its own, and aligned, or the sanitizers tell
+    if (id[strlen(id) - 1] % 2)        // a hint, which changes nothing
+        cn_bus_publish_expect(probe->bus, publish);
     cn_bus_publish_take(probe->bus, &publish);
     assert_null(publish);
 }

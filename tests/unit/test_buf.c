@@ -60,6 +60,14 @@ static void test_digits(void **state)
         {0, "0"},
         {9, "9"},
         {10, "10"},
+        {99, "99"},
+        {100, "100"},
+        {1000, "1000"},
+        {9999, "9999"},
+        {10000, "10000"},
+        {100000, "100000"},
+        {99999999, "99999999"},
+        {100000000, "100000000"},
         {1700000000042, "1700000000042"},
         {UINT64_MAX, "18446744073709551615"},
     };
@@ -68,6 +76,21 @@ static void test_digits(void **state)
         size_t len = cn_digits_format(cases[i].value, out);
         assert_true(cn_str_equal((struct cn_str){out, len}, cn_str_of(cases[i].text)));
     }
+}
+
+static void test_adopted_memory_is_the_buffers(void **state)
+{
+    (void)state;
+    struct cn_buf buf;
+    cn_buf_init(&buf, 100);
+    char *memory = malloc(cn_buf_bytes(10));
+    assert_non_null(memory);
+    cn_buf_adopt(&buf, memory, 10);
+    assert_int_equal(cn_buf_printf(&buf, "%s", "0123456789"), CN_OK); // and its NUL
+    assert_ptr_equal(buf.data, memory);
+    assert_int_equal(cn_buf_append(&buf, "x", 1), CN_OK);
+    assert_true(cn_str_equal(cn_buf_str(&buf), cn_str_of("0123456789x")));
+    cn_buf_fini(&buf);
 }
 
 static void test_append_up_to_the_bound(void **state)
@@ -192,6 +215,7 @@ int main(void)
         cmocka_unit_test(test_views),
         cmocka_unit_test(test_copy_of_view),
         cmocka_unit_test(test_digits),
+        cmocka_unit_test(test_adopted_memory_is_the_buffers),
         cmocka_unit_test(test_append_up_to_the_bound),
         cmocka_unit_test(test_huge_append_does_not_wrap_around),
         cmocka_unit_test(test_printf_grows_and_keeps_the_bound),

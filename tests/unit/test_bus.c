@@ -109,10 +109,9 @@ static void on_page(void *arg, const struct cn_read *read, const struct cn_page 
     answer->err = page->err;
 }
 
-static void publish(struct bench *bench, int64_t ms, struct answer *answer)
+static void fill_and_take(struct bench *bench, struct cn_publish *publish, int64_t ms,
+                          struct answer *answer)
 {
-    struct cn_publish *publish = cn_publish_new(CN_STR_LITERAL("\"type\":\"message\"}"), 0);
-    assert_non_null(publish);
     assert_int_equal(cn_channel_name_make(CN_CHANNEL_ROOM, cn_str_of("r"), &publish->channel),
                      CN_OK);
     strcpy(publish->user, "ann");
@@ -122,6 +121,42 @@ static void publish(struct bench *bench, int64_t ms, struct answer *answer)
     publish->arg = answer;
     cn_bus_publish_take(bench->bus, &publish);
     assert_null(publish);
+}
+
+static void publish(struct bench *bench, int64_t ms, struct answer *answer)
+{
+    struct cn_publish *publish = cn_publish_new(CN_STR_LITERAL("\"type\":\"message\"}"), 0);
+    assert_non_null(publish);
+    fill_and_take(bench, publish, ms, answer);
+}
+
+// Who holds a reference may read a publish in which the bus has no part any more.
+static void test_a_publish_may_be_held(void **state)
+{
+    (void)state;
+    struct bench bench;
+    struct cn_bus_options options = sensible();
+    const char *why = NULL;
+    assert_int_equal(make(&bench, &options, &why), CN_OK);
+    assert_int_equal(cn_bus_start(bench.bus), CN_OK);
+    const struct cn_str body = CN_STR_LITERAL("\"type\":\"message\"}");
+    size_t bytes = cn_publish_bytes(body.len, 3);
+    char *memory = malloc(bytes);
+    assert_non_null(memory);
+    memset(memory, 0xAA, bytes);
+    struct cn_publish *publish = cn_publish_make(memory, body, 3);
+    assert_ptr_equal(publish, memory);
+    assert_memory_equal(publish->context, "\0\0", 3);
+    assert_ptr_equal((char *)publish->context + 3, memory + bytes);
+    struct answer answer = {0};
+    cn_ref_hold(&publish->ref);
+    fill_and_take(&bench, publish, 1000, &answer);
+    assert_int_equal(answer.calls, 1);
+    assert_int_equal(answer.err, CN_OK);
+    assert_memory_equal(publish->body, body.ptr, body.len);
+    assert_string_equal(publish->id, "x");
+    cn_publish_free(publish);
+    unmake(&bench);
 }
 
 static void read_newest(struct bench *bench, int64_t ms, struct answer *answer)
@@ -242,6 +277,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_bad_url_says_why),
         cmocka_unit_test(test_names),
+        cmocka_unit_test(test_a_publish_may_be_held),
         cmocka_unit_test(test_requests_wait_until_their_deadline),
         cmocka_unit_test(test_what_waits_is_served_at_the_start),
     };

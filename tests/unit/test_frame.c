@@ -81,6 +81,38 @@ static void an_empty_or_absurd_frame_is_no_trap(void **state)
     assert_null(cn_frame_new((struct cn_pos){0, 0}, cn_str_of("x"), huge));
 }
 
+static void *release_it(void *arg)
+{
+    cn_frame_release(arg);
+    return NULL;
+}
+
+static void frames_of_pools_are_as_others(void **state)
+{
+    (void)state;
+    struct cn_frame_pools pools;
+    cn_frame_pools_init(&pools);
+    static char text[2 * CN_FRAME_POOLS * CN_FRAME_POOL_STEP];
+    memset(text, 'x', sizeof(text));
+    for (size_t len = 0; len <= sizeof(text); len++) {
+        const struct cn_str payload = {text, len};
+        struct cn_frame *frame = cn_frame_new_in(&pools, (struct cn_pos){3, len}, payload);
+        struct cn_frame *other = cn_frame_new((struct cn_pos){3, len}, payload, (struct cn_str){0});
+        assert_non_null(frame);
+        assert_non_null(other);
+        assert_int_equal(frame->len, other->len);
+        assert_memory_equal(frame->bytes, other->bytes, other->len);
+        assert_int_equal(cn_pos_compare(frame->pos, other->pos), 0);
+        cn_frame_release(other);
+        cn_frame_release(frame);
+    }
+    struct cn_frame *frame = cn_frame_new_in(&pools, (struct cn_pos){1, 1}, cn_str_of("{}"));
+    pthread_t thread;
+    assert_int_equal(pthread_create(&thread, NULL, release_it, frame), 0);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    cn_frame_pools_fini(&pools);
+}
+
 static void *hold_and_release(void *arg)
 {
     for (int i = 0; i < 10000; i++)
@@ -110,6 +142,7 @@ int main(void)
         cmocka_unit_test(header_has_the_shortest_length),
         cmocka_unit_test(payload_is_both_parts),
         cmocka_unit_test(an_empty_or_absurd_frame_is_no_trap),
+        cmocka_unit_test(frames_of_pools_are_as_others),
         cmocka_unit_test(references_are_counted_across_threads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -61,6 +61,11 @@ static void test_known_hashes(void **state)
     for (int i = 0; i < 64; i++)
         bytes[i] = (char)i;
     assert_true(cn_hash_of(cn_str_of("a")) == 0x407448d2b89b1813);
+    assert_true(cn_hash_of(cn_str_of("ab")) == 0x555508cbc6add439);
+    assert_true(cn_hash_of(cn_str_of("abc")) == 0xc03bc3a0042630f2);
+    assert_true(cn_hash_of(cn_str_of("abcd")) == 0xe3d1d5fdd52aae89);
+    assert_true(cn_hash_of(cn_str_of("abcdef")) == 0x62207e654289df28);
+    assert_true(cn_hash_of(cn_str_of("1234567890abcde")) == 0x5600e726a8a567b2);
     assert_true(cn_hash_of(cn_str_of("lobby")) == 0xcea5b5500b00007f);
     assert_true(cn_hash_of(cn_str_of("1234567")) == 0xa33d651594fdae81);
     assert_true(cn_hash_of(cn_str_of("12345678")) == 0x3489982430560a87);
@@ -111,6 +116,33 @@ static void test_insert_find_remove(void **state)
     for (size_t i = 0; i < MANY; i++)
         assert_true((cn_hash_find(&table, items[i].node.key) != NULL) == (i % 2 == 1));
     assert_null(cn_hash_find(&table, cn_str_of("user-")));
+    cn_hash_fini(&table);
+    free(items);
+}
+
+// Large enough for huge pages.
+static void test_hashes_that_are_known_already(void **state)
+{
+    (void)state;
+    enum { LARGE = 300000 };
+    struct cn_hash table;
+    struct item *items = make_items(LARGE);
+    cn_hash_init(&table);
+    cn_hash_expect(&table, 1);
+    cn_hash_expect_node(&table, 1);
+    for (size_t i = 0; i < LARGE; i++) {
+        struct cn_hash_node *node = &items[i].node;
+        node->hash = cn_hash_of(node->key);
+        cn_hash_expect(&table, node->hash);
+        cn_hash_expect_node(&table, node->hash);
+        assert_null(cn_hash_find_hashed(&table, node->key, node->hash));
+        assert_int_equal(cn_hash_insert_new(&table, node), CN_OK);
+    }
+    for (size_t i = 0; i < LARGE; i++) {
+        struct cn_hash_node *node = &items[i].node;
+        assert_ptr_equal(cn_hash_find_hashed(&table, node->key, node->hash), node);
+        assert_ptr_equal(cn_hash_find(&table, node->key), node);
+    }
     cn_hash_fini(&table);
     free(items);
 }
@@ -222,6 +254,7 @@ int main(void)
         cmocka_unit_test(test_seed_changes_hashes),
         cmocka_unit_test(test_empty_table),
         cmocka_unit_test(test_insert_find_remove),
+        cmocka_unit_test(test_hashes_that_are_known_already),
         cmocka_unit_test(test_shrinks_when_nearly_empty),
         cmocka_unit_test(test_walk_meets_each_once),
         cmocka_unit_test(test_walk_that_removes_meets_each_once),
