@@ -29,8 +29,9 @@ void cn_loop_set_wake(struct cn_loop *loop, void (*wake)(void *arg), void *arg);
 // ready has been served; without it that is called at once. Before the first session.
 void cn_loop_set_defer(struct cn_loop *loop, void (*defer)(void *arg), void *arg);
 
-// Wakes main if this loop has asked something of it since the last call.
-void cn_loop_pass_on(struct cn_loop *loop);
+// Wakes main if this loop has asked something of it since the last call. True when a turn is due
+// now: a flush was held back, and nothing is on its way that would go with it.
+bool cn_loop_pass_on(struct cn_loop *loop);
 
 // Sends a letter; main thread. On CN_FULL and CN_CLOSED it stays the caller's.
 CN_MUSTCHECK enum cn_err cn_loop_post(struct cn_loop *loop, struct cn_letter *letter);

@@ -29,6 +29,7 @@ struct cn_pace {
     int64_t spent_us;      // on the flush under way
     bool begun;            // a flush is under way
     bool busy;             // it had frames soon after the last one
+    uint32_t row;          // so had as many in a row before it, as far as that matters
     enum cn_pace_way way;  // of this stretch: the best one, or another one on trial
     enum cn_pace_way best; // of the last trials
     // What the writes of busy flushes carried: in this stretch, and each way when last tried.

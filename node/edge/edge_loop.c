@@ -3,6 +3,7 @@
 // lws_cancel_service is called, in cn_edge_loop_wake.
 #include <string.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "chatnode/clock.h"
@@ -19,6 +20,7 @@ enum {
     KEEPALIVE_TIMEOUT_S = 30,
     HEADER_TABLES_MAX = 65000,
     FAREWELL_MS = 100, // for the last close frames
+    PUT_OFF_MAX = 8,   // parts of a burst that main is told of together
 };
 
 static struct cn_edge_loop *loop_of(struct lws *wsi)
@@ -111,9 +113,29 @@ static void on_turn_timer(lws_sorted_usec_list_t *timer)
     cn_edge_loop_turn(lws_container_of(timer, struct cn_edge_loop, turn_timer));
 }
 
+// Whether a socket that just gave about as much as is read at once has more: the rest of a burst of
+// messages, which are to be stored, and to go out, together.
+static bool has_more_input(struct cn_edge_loop *loop)
+{
+    bool looks = loop->read_bytes >= RX_BUFFER_BYTES / 2 && loop->put_off < PUT_OFF_MAX;
+    int waiting = 0;
+    loop->read_bytes = 0;
+    if (!looks || ioctl(loop->read_fd, FIONREAD, &waiting) != 0 || waiting <= 0) {
+        loop->put_off = 0;
+        return false;
+    }
+    loop->put_off++;
+    return true;
+}
+
 static void on_pass_on_timer(lws_sorted_usec_list_t *timer)
 {
-    cn_loop_pass_on(lws_container_of(timer, struct cn_edge_loop, pass_on_timer)->hub_loop);
+    struct cn_edge_loop *loop = lws_container_of(timer, struct cn_edge_loop, pass_on_timer);
+    // At 0 again it comes after the sockets that are ready then.
+    if (has_more_input(loop))
+        lws_sul_schedule(loop->context, 0, timer, on_pass_on_timer, 0);
+    else if (cn_loop_pass_on(loop->hub_loop))
+        cn_edge_loop_turn(loop);
 }
 
 // libwebsockets looks at its timers when it has served every socket that was ready.

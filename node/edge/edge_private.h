@@ -84,6 +84,9 @@ struct cn_edge_loop {
     bool left;                   // and when they have been
     bool is_busy;                // in a turn or a tick
     int64_t turned_ms;           // when the last turn ended
+    int read_fd;                 // the socket that was read last
+    size_t read_bytes;           // its messages, in a row since main was last told
+    unsigned put_off;            // how often in a row telling main was put off
     unsigned adopted;            // connections in `awaited`, or that have ever been there
     int awaited[CN_AWAITED_MAX]; // the latest whose requests were not there at once; a ring
     lws_sorted_usec_list_t turn_timer;
@@ -111,6 +114,13 @@ void cn_edge_loop_turn(struct cn_edge_loop *loop);
 
 // One turn, whatever comes next: the context stays. From any callback. The loop's thread.
 void cn_edge_loop_serve(struct cn_edge_loop *loop);
+
+// The socket has given a message of `len` bytes, or a part of one. The loop's thread.
+static inline void cn_edge_loop_note_read(struct cn_edge_loop *loop, int fd, size_t len)
+{
+    loop->read_bytes = (fd == loop->read_fd ? loop->read_bytes : 0) + len;
+    loop->read_fd = fd;
+}
 
 // The listener that the connection came in by.
 enum cn_audience cn_edge_audience(struct lws *wsi);

@@ -151,6 +151,7 @@ int cn_ws_receive(struct cn_conn *conn, const char *bytes, size_t len)
 {
     if (!conn->session && !conn->echo)
         return 0;
+    cn_edge_loop_note_read(conn->loop, conn->fd, len);
     size_t before = conn->partial ? conn->partial->len : 0;
     bool first = lws_is_first_fragment(conn->wsi) && before == 0;
     bool final = lws_is_final_fragment(conn->wsi);

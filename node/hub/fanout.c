@@ -21,6 +21,8 @@
 enum {
     SLICE_MEMBERS = 2000, // are served before the loop looks after its other sockets again
     WARM_S = 60,          // how long a silent feed's ring keeps its frames
+    HOLD_WORTH_US = 500,  // a flush that takes less is not worth holding back
+    HOLD_US = 1000,       // at most
 };
 
 // ---- Members that keep up ----
@@ -32,14 +34,14 @@ static bool give(struct cn_feed *feed, struct cn_member *member, struct cn_str s
         return false;
     // One that joined in the midst of the span, or is behind already, is served on its own.
     bool keeps_up = member->next == feed->flushed;
+    if (keeps_up && cn_session_write_after_answers(member->session, span)) {
+        member->next = feed->pass_end;
+        return true;
+    }
     if (keeps_up)
         member->pos = feed->flushed_pos;
-    if (!keeps_up || !cn_session_write_after_answers(member->session, span)) {
-        cn_fanout_lag(member);
-        return false;
-    }
-    member->next = feed->pass_end;
-    return true;
+    cn_fanout_lag(member);
+    return false;
 }
 
 // Has the memory of the next members on its way while the kernel is busy with this one: with
@@ -48,14 +50,14 @@ static bool give(struct cn_feed *feed, struct cn_member *member, struct cn_str s
 static inline __attribute__((always_inline)) void look_ahead(struct cn_member *const *at,
                                                              uint32_t left)
 {
-    if (left <= 3)
+    if (left <= 4)
         return;
     // The first and the last field that the fan-out looks at: they may be in two cache lines.
-    __builtin_prefetch(&at[3]->session);
-    __builtin_prefetch(&at[3]->state);
-    __builtin_prefetch(&at[2]->session->loop);
-    __builtin_prefetch(&at[2]->session->choked);
-    __builtin_prefetch(at[1]->session->sink);
+    __builtin_prefetch(&at[4]->session);
+    __builtin_prefetch(&at[4]->state);
+    __builtin_prefetch(&at[3]->session->loop);
+    __builtin_prefetch(&at[3]->session->choked);
+    __builtin_prefetch(at[2]->session->sink);
 }
 
 // Goes on with the pass under way, or begins one, for at most `limit` members; true when every
@@ -150,6 +152,29 @@ static int64_t plan_next(struct cn_loop *loop)
     return cn_list_is_empty(&loop->pending) ? -1 : wait_ms(loop, cn_clock_us());
 }
 
+static bool is_worth_holding(const struct cn_loop *loop, int64_t now_us)
+{
+    return loop->pace.max_us > 0 && !loop->pace.begun && loop->pace.took_us >= HOLD_WORTH_US &&
+           (!loop->held_us || now_us - loop->held_us < HOLD_US);
+}
+
+// A long flush takes along what is about to come anyway, rather than leave it to the next one: what
+// the sockets have received, and what main is to answer this loop's sessions in a moment. Whoever
+// sends many messages at once is read in parts.
+static bool hold_back(struct cn_loop *loop, int64_t now_us)
+{
+    bool holds = !loop->swept && is_worth_holding(loop, now_us);
+    if (holds && !loop->held_us)
+        loop->held_us = now_us;
+    if (holds)
+        loop->defer(loop->defer_arg);
+    holds = holds && !loop->swept; // swept at once, where nothing is deferred
+    loop->swept = false;
+    if (!holds)
+        loop->held_us = 0;
+    return holds;
+}
+
 int64_t cn_fanout_flush(struct cn_loop *loop)
 {
     if (cn_list_is_empty(&loop->pending))
@@ -158,6 +183,8 @@ int64_t cn_fanout_flush(struct cn_loop *loop)
     int64_t left_ms = wait_ms(loop, begin_us);
     if (left_ms > 0)
         return left_ms;
+    if (hold_back(loop, begin_us))
+        return HOLD_US / 1000;
     bool done = flush_slice(loop);
     cn_pace_spent(&loop->pace, begin_us, cn_clock_us(), done);
     return done ? plan_next(loop) : 0;

@@ -170,7 +170,7 @@ enum cn_err cn_hub_ask(struct cn_session *session, struct cn_ask *ask)
 {
     enum cn_err err = cn_hub_put(session->loop, ask);
     if (!err)
-        session->in_flight++;
+        cn_session_asked(session);
     return err;
 }
 

@@ -24,7 +24,7 @@ static void on_letter(void *arg)
 
 static void pass_on_now(void *arg)
 {
-    cn_loop_pass_on(arg);
+    (void)cn_loop_pass_on(arg);
 }
 
 struct cn_loop *cn_loop_new(struct cn_hub *hub, unsigned index)
@@ -74,7 +74,7 @@ void cn_loop_free(struct cn_loop *loop)
         return;
     cn_mailbox_close(&loop->letters);
     cn_mailbox_fini(&loop->letters);
-    CN_ASSERT(loop->session_count == 0);
+    CN_ASSERT(loop->session_count == 0 && loop->in_flight == 0);
     cn_session_sweep_dead(loop);
     CN_HASH_EACH (node, &loop->feeds) {
         struct cn_feed *feed = CN_CONTAINER(node, struct cn_feed, by_name);
@@ -111,12 +111,19 @@ void cn_loop_has_asked(struct cn_loop *loop)
     loop->defer(loop->defer_arg);
 }
 
-void cn_loop_pass_on(struct cn_loop *loop)
+static void tell_main(struct cn_loop *loop)
 {
     if (!loop->has_asked)
         return;
     loop->has_asked = false;
     cn_reactor_wake(loop->hub->reactor);
+}
+
+bool cn_loop_pass_on(struct cn_loop *loop)
+{
+    tell_main(loop);
+    loop->swept = loop->held_us && loop->in_flight == 0;
+    return loop->swept;
 }
 
 void cn_loop_wake(struct cn_loop *loop)
@@ -176,7 +183,7 @@ int64_t cn_loop_turn(struct cn_loop *loop)
     write_answers(loop);
     count_writes(loop);
     cn_session_sweep_dead(loop);
-    cn_loop_pass_on(loop);
+    tell_main(loop);
     return next_ms;
 }
 

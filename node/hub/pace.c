@@ -3,6 +3,7 @@
 #include "chatnode/pace.h"
 
 enum {
+    STREAM_FLUSHES = 4, // busy ones in a row: only then is there anything to gather
     // Busy flushes in the best way, then a trial of each other one: short enough that what it costs
     // is not seen in the slowest hundredth of the messages.
     STRETCH_FLUSHES = 512,
@@ -41,6 +42,11 @@ static int64_t pause_us(const struct cn_pace *pace)
     return pace->way == CN_PACE_SHORTLY ? least(SHORTLY_US, longest_us(pace)) : longest_us(pace);
 }
 
+static bool is_in_stream(const struct cn_pace *pace)
+{
+    return pace->busy && pace->row == STREAM_FLUSHES;
+}
+
 int64_t cn_pace_wait_us(struct cn_pace *pace, int64_t now_us)
 {
     if (pace->begun)
@@ -48,6 +54,8 @@ int64_t cn_pace_wait_us(struct cn_pace *pace, int64_t now_us)
     int64_t since_us = now_us - pace->ended_us;
     if (since_us < longest_us(pace))
         pace->busy = true;
+    if (!is_in_stream(pace))
+        return 0;
     return since_us < pause_us(pace) ? pause_us(pace) - since_us : 0;
 }
 
@@ -87,7 +95,7 @@ static void count(struct cn_pace *pace)
 
 void cn_pace_carried(struct cn_pace *pace, int64_t frames, int64_t writes)
 {
-    if (!pace->busy)
+    if (!is_in_stream(pace))
         return;
     pace->frames += frames;
     pace->writes += writes;
@@ -99,8 +107,10 @@ void cn_pace_spent(struct cn_pace *pace, int64_t begin_us, int64_t end_us, bool 
     pace->begun = !done;
     if (!done)
         return;
-    if (pace->busy)
+    if (is_in_stream(pace))
         count(pace);
+    else
+        pace->row = pace->busy ? pace->row + 1 : 0;
     pace->busy = false;
     pace->took_us = pace->spent_us;
     pace->spent_us = 0;

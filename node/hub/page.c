@@ -68,7 +68,7 @@ static void read_page_letter(struct cn_letter *mail, struct cn_loop *loop)
     struct page_letter *letter = CN_CONTAINER(mail, struct page_letter, letter);
     struct cn_session *session = cn_session_find(loop, letter->session);
     if (session)
-        session->in_flight--;
+        cn_session_answered(session);
     if (letter->page->token)
         cn_shelf_on_page(loop, letter->page);
     else if (session)

@@ -90,7 +90,7 @@ static void tell_session(struct cn_loop *loop, const struct reply_letter *reply)
     struct cn_session *session = cn_session_find(loop, reply->session);
     if (!session)
         return;
-    session->in_flight--;
+    cn_session_answered(session);
     tell_result(session, reply);
 }
 

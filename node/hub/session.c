@@ -50,6 +50,7 @@ static void leave_all(struct cn_session *session)
 static void end(struct cn_session *session, enum cn_reason reason)
 {
     change_state(session, CN_SESSION_CLOSING);
+    session->loop->in_flight -= session->in_flight;
     CN_LOG(
         DEBUG, "session.closed", "a session ended", CN_F_INT("session", session->registration.id),
         CN_F_STR("user", session->registration.user), CN_F_STR("reason", cn_reason_name(reason)));
@@ -199,6 +200,18 @@ enum cn_err cn_session_new(struct cn_loop *loop, struct cn_sink *sink, const str
 }
 
 // ---- What the client sends ----
+
+void cn_session_asked(struct cn_session *session)
+{
+    session->in_flight++;
+    session->loop->in_flight++;
+}
+
+void cn_session_answered(struct cn_session *session)
+{
+    session->in_flight--;
+    session->loop->in_flight--;
+}
 
 void cn_session_receive(struct cn_session *session, struct cn_str text)
 {
@@ -377,8 +390,12 @@ bool cn_session_write_after_answers(struct cn_session *session, struct cn_str fr
     struct cn_buf *outbox = &session->outbox;
     if (session->choked)
         return false;
-    bool joins = outbox->len > 0 && outbox->len + frames.len <= CN_SINK_BYTES &&
-                 cn_buf_append_str(outbox, frames) == CN_OK;
+    if (outbox->len == 0) { // nearly always
+        cn_session_write(session, frames);
+        return true;
+    }
+    bool joins =
+        outbox->len + frames.len <= CN_SINK_BYTES && cn_buf_append_str(outbox, frames) == CN_OK;
     bool has_room = cn_session_flush(session);
     if (!joins && has_room)
         cn_session_write(session, frames);

@@ -57,6 +57,9 @@ struct cn_loop {
     int64_t writes;        // to sockets, not counted in the metrics yet
     int64_t written_bytes; // the same
     struct cn_pace pace;   // of the flushes
+    size_t in_flight;      // what its open sessions have in flight, together
+    int64_t held_us;       // since when the next flush is held back; 0: it is not
+    bool swept;            // since then every socket was served, and nothing is in flight
     int last_token;        // of the shelves' reads
     uint64_t last_id;      // of publishes without an id of the client's
     struct cn_buf span;    // for joining frames in a pass
@@ -118,6 +121,10 @@ static inline struct cn_str cn_session_user(const struct cn_session *session)
 {
     return cn_str_of(session->registration.user);
 }
+
+// One of the session's publishes or reads has gone to main, or its answer has come.
+void cn_session_asked(struct cn_session *session);
+void cn_session_answered(struct cn_session *session);
 
 // Queues `loop->text` as one text frame, to be written at the end of the turn. When the socket is
 // full and the outbox reaches its bound the session will be closed as slow; it stays open, with all

@@ -83,7 +83,7 @@ static void sink_close(struct cn_sink *base, enum cn_reason reason)
 void fake_sink_init(struct fake_sink *sink)
 {
     static const struct cn_sink_ops ops = {.write = sink_write, .close = sink_close};
-    *sink = (struct fake_sink){.sink = {&ops}, .writes_left = -1};
+    *sink = (struct fake_sink){.sink = {.ops = &ops}, .writes_left = -1};
 }
 
 void fake_sink_fini(struct fake_sink *sink)

@@ -158,14 +158,29 @@ static void test_a_burst_larger_than_the_ring_loses_nothing(void **state)
 
 // ---- Pacing ----
 
+// So many messages close together that the loop takes them for a stream: after the next one it
+// waits. The first of them comes after a pause.
+static void begin_stream(struct client *client, const char *room)
+{
+    rig.now_us += 1000000;
+    fake_sink_skip(&client->sink);
+    for (int i = 0; i < 4; i++) {
+        char content[16];
+        snprintf(content, sizeof(content), "s%d", i);
+        rig_say(&rig, client, room, content);
+        client_expect_series(client, "s", i, 1);
+    }
+}
+
 static void test_a_busy_loop_gathers(void **state)
 {
     (void)state;
     struct client *ann = rig_member(&rig, 0, "ann", NULL);
     ann->sink.clock_us = &rig.now_us;
     ann->sink.cost_us = 4000;
+    begin_stream(ann, "lobby");
     size_t writes = ann->sink.writes;
-    rig_say(&rig, ann, "lobby", "m0"); // at once, after a pause
+    rig_say(&rig, ann, "lobby", "m0"); // at once: until now there were too few of them
     client_expect_series(ann, "m", 0, 1);
     rig_say(&rig, ann, "lobby", "m1");
     assert_int_equal(rig.next_ms[0], 6); // it took 4 ms, so it waits for 6
@@ -186,6 +201,7 @@ static void test_gathering_has_its_bound(void **state)
     struct client *ann = rig_member(&rig, 0, "ann", NULL);
     ann->sink.clock_us = &rig.now_us;
     ann->sink.cost_us = 70000;
+    begin_stream(ann, "lobby");
     rig_say(&rig, ann, "lobby", "m0");
     rig_say(&rig, ann, "lobby", "m1");
     assert_int_equal(rig.next_ms[0], rig.config.flush_max_ms);
@@ -216,6 +232,7 @@ static void test_joining_while_frames_wait(void **state)
     struct client *ann = rig_member(&rig, 0, "ann", NULL);
     ann->sink.clock_us = &rig.now_us;
     ann->sink.cost_us = 9000;
+    begin_stream(ann, "lobby");
     rig_say(&rig, ann, "lobby", "m0");
     rig_say(&rig, ann, "lobby", "m1"); // waits
     struct client *bob = rig_member(&rig, 0, "bob", NULL);
@@ -229,6 +246,103 @@ static void test_joining_while_frames_wait(void **state)
     rig_say(&rig, ann, "lobby", "m3");
     client_expect_series(bob, "m", 3, 1);
     client_expect_nothing(bob);
+}
+
+// ---- Held back ----
+
+static void note_defer(void *arg)
+{
+    ++*(int *)arg;
+}
+
+// A loop whose last flush took `us`, some time ago, and that is told when its sockets were served.
+static struct client *after_flush(int64_t us)
+{
+    static int defers;
+    struct client *ann = rig_member(&rig, 0, "ann", NULL);
+    ann->sink.clock_us = &rig.now_us;
+    ann->sink.cost_us = us;
+    rig_say(&rig, ann, "lobby", "m0");
+    client_expect_series(ann, "m", 0, 1);
+    rig.now_us += 1000000;
+    cn_loop_set_defer(ann->loop, note_defer, &defers);
+    return ann;
+}
+
+// m1 has come to the loop, m2 is with main.
+static void send_two(struct client *ann)
+{
+    send_series(ann, "lobby", "m", 1, 1);
+    hub_rig_turn_main(&rig);
+    send_series(ann, "lobby", "m", 2, 1);
+    hub_rig_turn_loop(&rig, 0);
+}
+
+static void test_a_long_flush_takes_along_what_is_on_its_way(void **state)
+{
+    (void)state;
+    struct client *ann = after_flush(4000);
+    size_t writes = ann->sink.writes;
+    send_two(ann);
+    assert_int_equal(rig.next_ms[0], 1);
+    assert_false(cn_loop_pass_on(ann->loop)); // m2 has not come back yet
+    hub_rig_turn_main(&rig);
+    hub_rig_turn_loop(&rig, 0);
+    client_expect_nothing(ann); // other sockets may have received something
+    assert_true(cn_loop_pass_on(ann->loop));
+    hub_rig_turn_loop(&rig, 0);
+    client_expect_series(ann, "m", 1, 2);
+    assert_int_equal(ann->sink.writes, writes + 1);
+    assert_int_equal(rig.next_ms[0], -1);
+    assert_false(cn_loop_pass_on(ann->loop));
+}
+
+static void test_a_flush_is_not_held_back_for_long(void **state)
+{
+    (void)state;
+    struct client *ann = after_flush(4000);
+    send_two(ann);
+    client_expect_nothing(ann);
+    rig.now_us += 999;
+    hub_rig_turn_loop(&rig, 0);
+    client_expect_nothing(ann);
+    rig.now_us += 1;
+    hub_rig_turn_loop(&rig, 0); // main is slow
+    client_expect_series(ann, "m", 1, 1);
+    hub_rig_turn_main(&rig);
+    rig.now_us += 1000000;
+    hub_rig_turn_loop(&rig, 0);
+    assert_true(cn_loop_pass_on(ann->loop));
+    hub_rig_turn_loop(&rig, 0);
+    client_expect_series(ann, "m", 2, 1);
+}
+
+static void test_a_short_flush_is_not_held_back(void **state)
+{
+    (void)state;
+    struct client *ann = after_flush(400);
+    send_two(ann);
+    client_expect_series(ann, "m", 1, 1);
+    hub_rig_settle(&rig);
+    client_expect_series(ann, "m", 2, 1);
+}
+
+// What a session asked for that has ended since is waited for no more.
+static void test_who_is_gone_holds_nothing_back(void **state)
+{
+    (void)state;
+    struct client *ann = after_flush(4000);
+    struct client *bob = rig_client(&rig, 0, "bob", "lobby");
+    hub_rig_settle(&rig);
+    send_series(ann, "lobby", "m", 1, 1);
+    hub_rig_turn_main(&rig);
+    send_series(bob, "lobby", "b", 0, 1);
+    hub_rig_turn_loop(&rig, 0);
+    assert_false(cn_loop_pass_on(ann->loop));
+    client_gone(bob);
+    assert_true(cn_loop_pass_on(ann->loop));
+    hub_rig_turn_loop(&rig, 0);
+    client_expect_series(ann, "m", 1, 1);
 }
 
 // ---- Slices ----
@@ -292,7 +406,7 @@ static void test_a_crowds_next_flush_is_paced_too(void **state)
     for (int i = 1; i < CROWD; i++)
         (void)rig_client(&rig, 0, "crowd", "hall");
     hub_rig_settle(&rig);
-    rig.now_us += 1000000;
+    begin_stream(first, "hall");
     client_send(first, "{\"type\":\"message\",\"room\":\"hall\",\"content\":\"m0\"}");
     hub_rig_turn_main(&rig);
     hub_rig_turn_loop(&rig, 0);
@@ -580,6 +694,10 @@ int main(void)
         TEST(open_rig, test_a_busy_loop_gathers),
         TEST(open_rig, test_gathering_has_its_bound),
         TEST(open_unpaced, test_gathering_can_be_turned_off),
+        TEST(open_rig, test_a_long_flush_takes_along_what_is_on_its_way),
+        TEST(open_rig, test_a_flush_is_not_held_back_for_long),
+        TEST(open_rig, test_a_short_flush_is_not_held_back),
+        TEST(open_rig, test_who_is_gone_holds_nothing_back),
         TEST(open_rig, test_joining_while_frames_wait),
         TEST(open_rig, test_a_crowd_is_served_in_slices_and_nobody_is_missed),
         TEST(open_rig, test_a_crowds_next_flush_is_paced_too),

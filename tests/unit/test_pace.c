@@ -39,6 +39,13 @@ static void wait_and_flush(int64_t frames, int64_t us)
     flush(frames, us, 1);
 }
 
+// As many busy flushes as it takes until the loop waits.
+static void stream(int64_t us)
+{
+    for (int i = 0; i < 5; i++)
+        flush(1, us, 1);
+}
+
 static void the_first_after_a_pause_goes_at_once(void **state)
 {
     (void)state;
@@ -48,10 +55,26 @@ static void the_first_after_a_pause_goes_at_once(void **state)
     assert_int_equal(cn_pace_wait_us(&pace, now_us), 0);
 }
 
+// Two, or some more, that happen to come close together gain nothing by waiting.
+static void a_few_close_together_go_at_once(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 3; i++) {
+        for (int j = 0; j < 5; j++) {
+            assert_int_equal(cn_pace_wait_us(&pace, now_us), 0);
+            flush(1, 3000, 1);
+            now_us += 100;
+        }
+        assert_int_equal(cn_pace_wait_us(&pace, now_us), 4400);
+        wait_and_flush(1, 3000);
+        now_us += 100000;
+    }
+}
+
 static void a_wait_is_half_as_long_again_as_the_flush_was(void **state)
 {
     (void)state;
-    flush(1, 3000, 1);
+    stream(3000);
     assert_int_equal(cn_pace_wait_us(&pace, now_us), 4500);
     now_us += 1000;
     assert_int_equal(cn_pace_wait_us(&pace, now_us), 3500);
@@ -60,6 +83,8 @@ static void a_wait_is_half_as_long_again_as_the_flush_was(void **state)
 static void all_slices_count(void **state)
 {
     (void)state;
+    stream(1000);
+    now_us += cn_pace_wait_us(&pace, now_us);
     flush(1, 4000, 4);
     assert_int_equal(cn_pace_wait_us(&pace, now_us), 6000);
 }
@@ -67,10 +92,12 @@ static void all_slices_count(void **state)
 static void a_wait_has_its_bound(void **state)
 {
     (void)state;
+    stream(1000);
+    now_us += cn_pace_wait_us(&pace, now_us);
     flush(1, 70000, 1);
     assert_int_equal(cn_pace_wait_us(&pace, now_us), MAX_US);
     cn_pace_init(&pace, 0);
-    flush(1, 70000, 1);
+    stream(70000);
     assert_int_equal(cn_pace_wait_us(&pace, now_us), 0);
 }
 
@@ -182,6 +209,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(the_first_after_a_pause_goes_at_once, set_up),
+        cmocka_unit_test_setup(a_few_close_together_go_at_once, set_up),
         cmocka_unit_test_setup(a_wait_is_half_as_long_again_as_the_flush_was, set_up),
         cmocka_unit_test_setup(all_slices_count, set_up),
         cmocka_unit_test_setup(a_wait_has_its_bound, set_up),
