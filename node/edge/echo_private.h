@@ -11,6 +11,9 @@
 struct cn_conn;
 struct cn_edge;
 
+// Sends whole frames; as the op `write` of a sink (edge_ws.c).
+bool cn_conn_write(struct cn_conn *conn, const unsigned char *bytes, size_t len);
+
 enum { CN_ECHOES_MAX = 16, CN_ECHO_BYTES_MAX = 1 << 24 };
 
 // True when the setting is on and this is the path. Any thread.

@@ -205,13 +205,8 @@ void cn_ws_open(struct cn_conn *conn, struct lws *wsi);
 int cn_ws_receive(struct cn_conn *conn, const char *bytes, size_t len);
 void cn_ws_writable(struct cn_conn *conn);
 void cn_ws_pong(struct cn_conn *conn);
-
-// The peer's close frame came with this payload; what the callback returns.
 int cn_ws_peer_closes(struct cn_conn *conn, const unsigned char *payload, size_t len);
 void cn_ws_gone(struct cn_conn *conn);
-
-// Sends whole frames; as the op `write` of a sink.
-bool cn_conn_write(struct cn_conn *conn, const unsigned char *bytes, size_t len);
 
 // Closes the connections that their sessions want closed.
 void cn_ws_close_wanted(struct cn_edge_loop *loop);
