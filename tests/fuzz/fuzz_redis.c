@@ -98,6 +98,18 @@ static void on_state(void *arg, enum cn_bus_state state, enum cn_bus_cause cause
     CN_ASSERT(state == CN_BUS_UP || (cause < CN_BUS_CAUSES && why));
 }
 
+static void on_notice(void *arg, struct cn_str text, bool again)
+{
+    (void)arg;
+    (void)again;
+    CN_ASSERT(text.ptr && text.len > 0 && text.ptr[text.len - 1] == '}');
+}
+
+static void on_noticed(void *arg)
+{
+    (void)arg;
+}
+
 static void on_durability(void *arg, enum cn_durability durability, const struct cn_store *store)
 {
     (void)arg;
@@ -396,6 +408,8 @@ static void open_world(void)
                                                 .on_entry = on_entry,
                                                 .on_reset = on_reset,
                                                 .on_state = on_state,
+                                                .on_notice = on_notice,
+                                                .on_noticed = on_noticed,
                                                 .on_durability = on_durability,
                                                 .on_fatal = on_fatal};
     char url[96];
