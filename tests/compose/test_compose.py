@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
 """docker-compose.yml for real: the image is built, three nodes run behind the balancer, and nodes die."""
+import pathlib
 import subprocess
 
 import pytest
@@ -118,6 +119,25 @@ def test_the_image_runs_as_nobody_in_particular(cluster):
         assert not state["HostConfig"]["PortBindings"]
         top = cluster.docker("top", node, "-eo", "pid,uid,args").splitlines()[1:]
         assert len(top) == 1 and top[0].split()[1] == "10001" and top[0].split()[2] == "chatnode", top
+
+
+def status_of(pid):
+    """The lines of /proc/PID/status that say what a process may do."""
+    text = pathlib.Path(f"/proc/{pid}/status").read_text()
+    return dict(line.split(":\t", 1) for line in text.splitlines() if ":\t" in line)
+
+
+def test_a_node_in_its_container_may_do_nothing_special(cluster):
+    """As the kernel sees it, not as the file says it: no capability, no way to get one, Docker's own filter of calls."""
+    for node in cluster.nodes():
+        status = status_of(cluster.inspect(node)["State"]["Pid"])
+        for which in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"):
+            assert int(status[which], 16) == 0, (which, status[which])
+        assert status["NoNewPrivs"] == "1"
+        assert status["Seccomp"] == "2", "no filter"
+        wrote = subprocess.run(["docker", "exec", node, "sh", "-c", "echo x > /usr/local/bin/x"], env=cluster.env,
+                               capture_output=True, check=False)
+        assert wrote.returncode != 0
 
 
 def test_every_service_has_a_health_check_that_passes(cluster):

@@ -13,7 +13,7 @@ _LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)(?:\s+\"[^\"]*\")?\)|!\[[^\]]*\]
 
 
 def check(root, binary=None):
-    problems = links(root) + names(root) + tables(root)
+    problems = links(root) + names(root) + tables(root) + tests(root)
     if binary:
         problems += printed(root, pathlib.Path(binary))
     return problems
@@ -96,6 +96,15 @@ def tables(root):
         problems += [f"{document}: {key} is not documented" for key in dict.fromkeys(keys)
                      if not re.search(rf"(?<!\w)(?<!\w-){re.escape(key)}(?![\w-])", text)]
     return problems
+
+
+def tests(root):
+    """Each test that a document names is there."""
+    known = set()
+    for path in sorted((root / "tests").rglob("test_*.py")):
+        known |= set(re.findall(r"^def (test_\w+)", path.read_text(), re.M)) | {path.stem}
+    return [f"{path.relative_to(root)}: there is no {name}" for path in markdown(root)
+            for name in dict.fromkeys(re.findall(r"`(test_\w+)`", path.read_text())) if name not in known]
 
 
 def slug(heading):

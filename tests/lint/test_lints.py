@@ -250,6 +250,7 @@ def test_names_finds_a_symbol_in_a_library(tree, text, words):
 
 @pytest.mark.parametrize("name,text,words", [
     ("docs/a.md", "[x](nowhere.md)\n", "leads nowhere"),
+    ("docs/a.md", "shown by `test_that_is_not_there`\n", "there is no test_that_is_not_there"),
     ("docs/a.md", "[x](flow.md#no-such)\n", "no such heading"),
     ("docs/flow.md", "`cn_no_such_function`\n", "cn_no_such_function does not exist"),
     ("docs/flow.md", "then vanish() is called\n", "vanish does not exist"),
