@@ -62,9 +62,10 @@ struct cn_hub {
     struct cn_timer *report_timer;
     struct cn_bus_stats reported; // in the metrics already
     int64_t reported_pending;
-    uint64_t reported_lost; // lines of the log
-    struct cn_heap heap;    // of sessions and channels
-    struct cn_pool letters; // of feed letters
+    uint64_t reported_lost;   // lines of the log
+    struct cn_heap heap;      // of sessions and channels
+    struct cn_heap_flow flow; // of messages
+    struct cn_pool letters;   // of feed letters
     struct cn_frame_pools frames;
 };
 
