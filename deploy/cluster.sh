@@ -54,9 +54,16 @@ healthy() {
 start_redis() {
     redis_port=$(free_port 6380)
     mkdir "$dir/redis"
-    launch redis redis-server "$PWD/deploy/redis.conf" --bind 127.0.0.1 --protected-mode yes \
+    # A password for this run alone; $dir is ours alone.
+    password=$(od -An -N 16 -t x1 /dev/urandom | tr -d ' \n')
+    echo "$password" >"$dir/redis-password"
+    echo "redis://chatnode:$password@127.0.0.1:$redis_port/0" >"$dir/redis-url"
+    launch redis env REDIS_PASSWORD_FILE="$dir/redis-password" REDIS_USERS="$dir/redis/users.acl" \
+        deploy/redis-start.sh "$PWD/deploy/redis.conf" --bind 127.0.0.1 --protected-mode yes \
         --port "$redis_port" --dir "$dir/redis"
-    await redis redis-cli -p "$redis_port" ping
+    export REDISCLI_AUTH=$password
+    await redis redis-cli -e --user chatnode -p "$redis_port" ping
+    unset REDISCLI_AUTH
 }
 
 # start_node NUMBER
@@ -67,7 +74,7 @@ start_node() {
     next_port=$((port + 1)) next_internal=$((internal + 1))
     launch "$name" env CHATNODE_TRUSTED_PROXIES=127.0.0.1 "$node" --node-name "$name" \
         --listen "127.0.0.1:$port" --internal-listen "127.0.0.1:$internal" \
-        --redis-url "redis://127.0.0.1:$redis_port/0"
+        --redis-url-file "$dir/redis-url"
     await "$name" healthy "$port"
     ports+=("$port")
     internal_ports+=("$internal")
@@ -132,7 +139,7 @@ show() {
         say "node-$((number + 1))       http://localhost:${ports[number]}/  operations" \
             "http://localhost:${internal_ports[number]}/metrics  pid ${pid_of[node-$((number + 1))]}"
     done
-    say "Redis        redis://127.0.0.1:$redis_port/0"
+    say "Redis        127.0.0.1:$redis_port; one more node: chatnode --redis-url-file $dir/redis-url"
     say "logs         $dir/*.log"
     say "Kill a node (kill -9 PID): its clients go on on another. Ctrl-C ends everything."
 }

@@ -117,6 +117,18 @@ static void on_terminate(void *arg)
     }
 }
 
+static void reload_parts(struct cn_node *node, const struct cn_config *fresh)
+{
+    const char *why = "";
+    if (cn_hub_reload(node->hub, fresh, &why))
+        CN_LOG(ERROR, "config.reload", "log-level applied, the keys are as before",
+               CN_F_STR("why", why));
+    else
+        CN_LOG(INFO, "config.reload",
+               "log-level, keys and secrets applied; other settings need a restart",
+               CN_F_STR("log_level", fresh->log_level));
+}
+
 static void on_reload(void *arg)
 {
     struct cn_node *node = arg;
@@ -128,8 +140,7 @@ static void on_reload(void *arg)
         CN_LOG(ERROR, "config.reload", "the configuration is bad; nothing was changed",
                CN_F_VIEW("report", cn_buf_str(&report)));
     else
-        CN_LOG(INFO, "config.reload", "log-level applied; other settings need a restart",
-               CN_F_STR("log_level", fresh.log_level));
+        reload_parts(node, &fresh);
     cn_config_fini(&fresh);
     cn_buf_fini(&report);
 }

@@ -1,5 +1,6 @@
 # Unit tests of floor 0.
-foreach(module check err log clock buf list hash heap ref thread mailbox pool reactor listener metrics)
+foreach(module agenda check err log clock buf list hash heap ref thread mailbox pool reactor listener metrics
+        fetch)
     cn_unit_test(${module} cn_base)
 endforeach()
 
@@ -9,11 +10,13 @@ function(cn_wrap module)
         target_link_options(test_${module} PRIVATE -Wl,--wrap=${name})
     endforeach()
 endfunction()
+cn_wrap(agenda realloc)
 cn_wrap(buf realloc)
 cn_wrap(hash calloc)
 cn_wrap(reactor calloc)
 cn_wrap(listener calloc)
 cn_wrap(metrics calloc aligned_alloc)
+cn_wrap(fetch calloc)
 
 # cn_thread_test(<module> <sources...>): the same test once more under ThreadSanitizer, with lock
 # checks, in every build that has no sanitizer of its own. libevent itself is not instrumented; what

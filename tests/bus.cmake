@@ -13,11 +13,13 @@ function(cn_contract_test name seconds)
     target_link_libraries(test_${name} PRIVATE
         cn_flags cn_test_support cn_bus cn_wire cn_base cn::hiredis cn::cmocka)
     target_include_directories(test_${name} PRIVATE ${CMAKE_CURRENT_SOURCE_DIR})
+    target_compile_definitions(test_${name} PRIVATE CN_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
     add_test(NAME contract.${name} COMMAND test_${name})
     set_tests_properties(contract.${name} PROPERTIES LABELS contract TIMEOUT ${seconds})
 endfunction()
 
 cn_contract_test(bus_memory 60 contract/bus_contract.c)
 cn_contract_test(bus_redis 180 contract/bus_contract.c support/redis_server.c)
+cn_contract_test(bus_redis_sealed 180 contract/bus_contract.c support/redis_server.c)
 cn_contract_test(bus_redis_link 120 support/redis_server.c)
 cn_contract_test(bus_redis_durable 120 support/redis_server.c)

@@ -10,8 +10,9 @@
 #include <stdint.h>
 
 #include "chatnode/buf.h"
-#include "chatnode/check.h"
 #include "chatnode/bus_publish.h"
+#include "chatnode/bus_stats.h"
+#include "chatnode/check.h"
 #include "chatnode/durability.h"
 #include "chatnode/err.h"
 #include "chatnode/list.h"
@@ -55,7 +56,7 @@ struct cn_entry {
 };
 
 // A page of a log. Entries are in rising order. It may hold fewer than asked for although there are
-// more: redis cuts a page at about 1 MiB of text, and entries that are not well-formed are left
+// more: redis cuts a page at about 1 MiB of text, and entries that no node has written are left
 // out.
 struct cn_page {
     enum cn_err err; // CN_OK, CN_UNAVAILABLE, CN_REFUSED, CN_FULL, CN_NOMEM
@@ -64,6 +65,8 @@ struct cn_page {
     bool exact;         // reads after a position: that entry is still in the log (or it was 0-0 and
                         // nothing was ever trimmed), so nothing is missing between it and the page
     bool more;          // the log goes on in the direction of the read
+    struct cn_pos edge; // of the entry looked at last, in the direction of the read, also one that
+                        // was left out: where to go on; 0-0 if none
     struct cn_pos tail; // the newest entry's position at the moment of the read, 0-0 if none
 };
 
@@ -111,6 +114,10 @@ struct cn_bus_events {
     void (*on_durability)(void *arg, enum cn_durability durability, const struct cn_store *store);
     // The bus can never work as configured (a Redis that is too old): the node exits with 78.
     void (*on_fatal)(void *arg, const char *why);
+    // A notice of any node, this one's as well; at least once while the bus is up. Those that are
+    // kept come `again` after each (re)connect, and then on_noticed: all that is kept was told.
+    void (*on_notice)(void *arg, struct cn_str text, bool again);
+    void (*on_noticed)(void *arg);
 };
 
 // Settings of a bus; copied.
@@ -121,8 +128,11 @@ struct cn_bus_options {
     size_t history_messages;
     int64_t history_ttl_s;
     int64_t dedupe_ttl_s;
-    size_t queue;       // publishes and reads that may wait at once
-    size_t entry_bytes; // an entry's text at most
+    size_t queue;             // publishes and reads that may wait at once
+    size_t entry_bytes;       // an entry's text at most
+    const char *keys;         // of the seals, see cn_sealer_new; empty: none. Not used by memory
+    bool takes_unsealed;      // entries without a seal are believed in spite of keys
+    const char *notices_path; // memory only: the file that keeps notices; empty: none
     // What an ack must promise at least; UNKNOWN: nothing. Publishes are refused while it cannot.
     enum cn_durability required;
     // Redis only:
@@ -132,48 +142,6 @@ struct cn_bus_options {
     int64_t replay_ms;       // acked publishes of so long are submitted again after a failover
     size_t replay_bytes;     // of them at most; 0: none
     int64_t replica_wait_ms; // how long an ack may wait for a replica; under half of watchdog
-};
-
-struct cn_bus_stats {      // since the start
-    uint64_t reconnects;   // connections made anew, after the first of each
-    uint64_t catch_ups;    // channels read again after a hole or a new subscription
-    uint64_t injected;     // entries told that came by a catch-up
-    uint64_t resets;       // on_reset
-    uint64_t bad_entries;  // entries dropped because they were not well-formed, or in no log
-    uint64_t late;         // answers that came after their deadline
-    uint64_t duplicates;   // entries dropped because they had been told before
-    uint64_t overflows;    // times that a channel's held messages were dropped and read again
-    uint64_t checks;       // channels whose end was compared with their log
-    uint64_t checks_off;   // and was not the same: they were read again
-    uint64_t failovers;    // times that another server, or the same one anew, carried on
-    uint64_t restored;     // acked publishes that a failover had lost, submitted again
-    uint64_t unrestored;   // acked publishes that could not be submitted again
-    uint64_t forgotten;    // acked publishes that found no room to be kept for a failover
-    uint64_t refused;      // publishes that the store refused
-    uint64_t unreplicated; // publishes that no replica confirmed in time
-};
-
-// What an implementation provides. The generic part (bus.c) has checked the arguments, keeps the
-// pending publishes and their deadlines, and calls these on the main thread.
-struct cn_bus_ops {
-    const char *name; // "memory", "redis"
-    // Starts working towards CN_BUS_UP; does not block. Once.
-    enum cn_err (*start)(struct cn_bus *bus);
-    // Sends one publish that stands in the bus's pending list; answers with cn_bus_published. The
-    // implementation must find it by its link's owner again if its link breaks: it is asked to send
-    // all that is pending by its own reconnect, through cn_bus_each_pending.
-    void (*publish)(struct cn_bus *bus, struct cn_publish *publish);
-    // The publish will be taken soon: has memory on its way that it will need. May be NULL.
-    void (*expect)(struct cn_bus *bus, struct cn_publish *publish);
-    // The channel gets its first local subscriber (CN_NOMEM: it does not) / has lost its last one.
-    // Never twice in a row.
-    enum cn_err (*subscribe)(struct cn_bus *bus, const struct cn_channel_name *channel);
-    void (*unsubscribe)(struct cn_bus *bus, const struct cn_channel_name *channel);
-    // Sends one read that stands in the pending list; answers with cn_bus_answered.
-    void (*read)(struct cn_bus *bus, struct cn_read *read);
-    // Stops at once; no event comes after it. Pending requests are answered by bus.c.
-    void (*stop)(struct cn_bus *bus);
-    void (*free)(struct cn_bus *bus);
 };
 
 // Makes the bus for `options->url` (NULL or empty: memory) in *out; copies all it needs. CN_NOMEM;
@@ -212,5 +180,20 @@ void cn_bus_read_take(struct cn_bus *bus, struct cn_read **read);
 // on_open answers as soon as the bus is up. CN_NOMEM: it is not subscribed.
 CN_MUSTCHECK enum cn_err cn_bus_subscribe(struct cn_bus *bus, const struct cn_channel_name *name);
 void cn_bus_unsubscribe(struct cn_bus *bus, const struct cn_channel_name *channel);
+
+// Keys of the seals from now on; entries under way keep the seal that they have. CN_INVALID: *why
+// says what is wrong (static text), CN_NOMEM, CN_SYSTEM: nothing was changed.
+CN_MUSTCHECK enum cn_err cn_bus_rekey(struct cn_bus *bus, const char *keys, bool takes_unsealed,
+                                      const char **why);
+
+// Notices: what every node must hear. A text is an object of JSON; so many may be kept.
+enum { CN_NOTICE_BYTES_MAX = 1024, CN_NOTICES_MAX = 16384 };
+
+// Tells every node `text`, and keeps it for those that come later until `until_ms`
+// (cn_clock_wall_ms; 0: it is not kept). `done` is called exactly once: CN_OK: it is stored;
+// CN_UNAVAILABLE: not known to be; CN_REFUSED; CN_NOSPACE: too many are kept; CN_FULL: too many are
+// under way; CN_NOMEM.
+void cn_bus_notify(struct cn_bus *bus, struct cn_str text, int64_t until_ms,
+                   void (*done)(void *arg, enum cn_err err), void *arg);
 
 #endif

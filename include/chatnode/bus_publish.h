@@ -50,7 +50,8 @@ struct cn_publish {
     int leg;       // which part of a directed message this is
     void *context; // as large as cn_publish_new was told, or NULL; freed with the publish
     size_t body_len;
-    char body[]; // the entry's body, see chatnode/codec.h
+    size_t seal_len; // of the seal that the bus puts behind the body; 0: none, or not yet
+    char body[];     // the entry's body, see chatnode/codec.h, and room for its seal
 };
 
 // A zeroed publish with a copy of `body` and a zeroed context, all one allocation; NULL without

@@ -21,6 +21,7 @@
     X(JOIN, "join")                                                                                \
     X(LEAVE, "leave")                                                                              \
     X(HISTORY, "history")                                                                          \
+    X(AUTH, "auth")                                                                                \
     X(PING, "ping")
 
 enum cn_request_type {
@@ -52,8 +53,9 @@ struct cn_request {
     struct cn_pos before;
     bool has_after; // history
     struct cn_pos after;
-    unsigned limit; // history: 1 to 200, 50 when not given
-    void *owned;    // the codec's
+    unsigned limit;      // history: 1 to 200, 50 when not given
+    struct cn_str token; // auth
+    void *owned;         // the codec's
     void *owned_text;
 };
 
@@ -98,6 +100,13 @@ CN_MUSTCHECK enum cn_err cn_codec_direct_body(struct cn_buf *out, struct cn_str 
 CN_MUSTCHECK enum cn_err cn_codec_entry_check(struct cn_str text, size_t max_bytes,
                                               struct cn_pos *pos);
 
+// The same, and *body is what stood behind position and time, as it was published.
+CN_MUSTCHECK enum cn_err cn_codec_entry_open(struct cn_str text, size_t max_bytes,
+                                             struct cn_pos *pos, struct cn_str *body);
+// When the entry was stored, in Unix milliseconds; -1 if the text has not passed
+// cn_codec_entry_check. Any thread.
+int64_t cn_codec_entry_ts(struct cn_str text);
+
 // True when the entry, whose text has passed cn_codec_entry_check, is a directed message from one
 // of the two users to the other. Looks only at what the server wrote before the content. Any
 // thread.
@@ -116,10 +125,14 @@ struct cn_welcome {
     unsigned max_in_flight;
     int64_t dedupe_ms;        // how long an id is remembered
     struct cn_str durability; // a word of CN_DURABILITY_TABLE
+    bool has_token;           // the rest
+    struct cn_str name;       // to show; may be absent
+    int64_t expires_s;        // Unix time
+    int64_t expires_in_ms;
 };
 
 // {"type":"welcome","user":U,"session":S,"node":N,"version":V,"ping_ms":MS,"limits":{...},
-// "durability":D}
+// "durability":D,"name":N?,"exp":S?,"expires_in_ms":MS?}
 CN_MUSTCHECK enum cn_err cn_codec_welcome(struct cn_buf *out, const struct cn_welcome *welcome);
 
 // {"type":"joined","room":R,"pos":P,"recovered":B,"id":ID?}; for the inbox `room` is absent and
@@ -127,8 +140,9 @@ CN_MUSTCHECK enum cn_err cn_codec_welcome(struct cn_buf *out, const struct cn_we
 CN_MUSTCHECK enum cn_err cn_codec_joined(struct cn_buf *out, struct cn_str room, struct cn_pos pos,
                                          bool recovered, struct cn_str id);
 
-// {"type":"left","room":R,"id":ID?}
-CN_MUSTCHECK enum cn_err cn_codec_left(struct cn_buf *out, struct cn_str room, struct cn_str id);
+// {"type":"left","room":R,"reason":WORD?,"id":ID?}: with a reason when the client did not ask.
+CN_MUSTCHECK enum cn_err cn_codec_left(struct cn_buf *out, struct cn_str room, struct cn_str id,
+                                       struct cn_str reason);
 
 // {"type":"ack","id":ID,"pos":P,"ts":MS,"dup":B}
 CN_MUSTCHECK enum cn_err cn_codec_ack(struct cn_buf *out, struct cn_str id, struct cn_pos pos,
@@ -137,6 +151,17 @@ CN_MUSTCHECK enum cn_err cn_codec_ack(struct cn_buf *out, struct cn_str id, stru
 // {"type":"error","id":ID?,"code":C,"message":M,"retry":B}
 CN_MUSTCHECK enum cn_err cn_codec_error(struct cn_buf *out, enum cn_problem problem,
                                         struct cn_str id);
+
+// The same with "reason":WORD: what was wrong with a token.
+CN_MUSTCHECK enum cn_err cn_codec_refusal(struct cn_buf *out, enum cn_problem problem,
+                                          struct cn_str id, struct cn_str reason);
+
+// {"type":"authenticated","exp":S,"expires_in_ms":MS,"id":ID?}
+CN_MUSTCHECK enum cn_err cn_codec_authenticated(struct cn_buf *out, int64_t expires_s,
+                                                int64_t expires_in_ms, struct cn_str id);
+
+// {"type":"expiring","in_ms":MS}
+CN_MUSTCHECK enum cn_err cn_codec_expiring(struct cn_buf *out, int64_t in_ms);
 
 // {"type":"gap","room":R,"reset":true}; for the inbox "inbox":true stands instead of the room.
 CN_MUSTCHECK enum cn_err cn_codec_gap_reset(struct cn_buf *out, struct cn_str room);

@@ -27,6 +27,35 @@
     NUMBER(accept_rate_per_s, "accept-rate", 5000, 0, 1000000, 0, "Listening", "N",                \
            "sessions that may begin in a second, twice as many at once; more are told when to "    \
            "come back, clients that resume come first; 0: no limit")                               \
+    TEXT(auth, "auth", "open", 0, "Tokens", "WORD",                                                \
+         "open: clients say who they are; token: each client must show a signed token")            \
+    TEXT(auth_secret, "auth-secret", "", CN_SETTING_SECRET | CN_SETTING_RELOAD, "Tokens",          \
+         "SECRET", "key of tokens signed with HS256, 32 bytes at the least")                       \
+    TEXT(auth_keys, "auth-keys", "", CN_SETTING_SECRET | CN_SETTING_RELOAD, "Tokens", "KEYS",      \
+         "keys of tokens: a JWK set, or public keys in PEM")                                       \
+    TEXT(auth_jwks_url, "auth-jwks-url", "", 0, "Tokens", "URL",                                   \
+         "where a JWK set is fetched from: https, or http on this machine")                        \
+    NUMBER(auth_jwks_refresh_s, "auth-jwks-refresh", 600, 1, 86400, 0, "Tokens", "SECONDS",        \
+           "how often that set is fetched again")                                                  \
+    TEXT(auth_ca_file, "auth-ca-file", "", 0, "Tokens", "FILE",                                    \
+         "certificates in PEM to trust there instead of the system's; also for auth-url")          \
+    TEXT(auth_issuer, "auth-issuer", "", 0, "Tokens", "TEXT",                                      \
+         "what a token's `iss` must be; empty: it is not looked at")                               \
+    TEXT(auth_audience, "auth-audience", "", 0, "Tokens", "TEXT",                                  \
+         "what a token's `aud` must be or contain; empty: it is not looked at")                    \
+    NUMBER(auth_leeway_s, "auth-leeway", 10, 0, 60, 0, "Tokens", "SECONDS",                        \
+           "how far the clock of who signs tokens may differ from ours")                           \
+    NUMBER(auth_timeout_ms, "auth-timeout", 5000, 50, 60000, 0, "Tokens", "MS",                    \
+           "a client must have shown a valid token within this time, or it is closed with 4500")   \
+    NUMBER(auth_warning_ms, "auth-warning", 30000, 0, 3600000, 0, "Tokens", "MS",                  \
+           "a client is told `expiring` so long before its token expires, or when half of the "    \
+           "time is left if that is later; 0: never")                                              \
+    FLAG(auth_query, "auth-query", false, 0, "Tokens",                                             \
+         "take a token from the query (`token=`) too: proxies may log it")                         \
+    TEXT(auth_url, "auth-url", "", 0, "Tokens", "URL",                                             \
+         "an HTTP backend that decides instead of keys")                                           \
+    NUMBER(auth_url_timeout_ms, "auth-url-timeout", 2000, 50, 30000, 0, "Tokens", "MS",            \
+           "how long that backend may take")                                                       \
     TEXT(node_name, "node-name", "", 0, "Node", "NAME",                                            \
          "this node's name in logs and in welcome; empty: the host's name and the port")           \
     NUMBER(loops, "loops", 0, 0, 64, 0, "Node", "N",                                               \
@@ -36,6 +65,16 @@
          "single node")                                                                            \
     TEXT(redis_prefix, "redis-prefix", "chatnode:", 0, "Bus", "TEXT",                              \
          "before each key and channel in Redis")                                                   \
+    TEXT(bus_key, "bus-key", "", CN_SETTING_SECRET | CN_SETTING_RELOAD, "Bus", "KEYS",             \
+         "seals what goes to Redis, so that others who write there are not believed: 1 to 8 keys " \
+         "of 32 bytes or more, separated by commas or spaces; the first one seals, all are "       \
+         "believed")                                                                               \
+    FLAG(bus_unsealed, "bus-unsealed", false, CN_SETTING_RELOAD, "Bus",                            \
+         "believe what has no seal in spite of bus-key: while that is introduced")                 \
+    NUMBER(revocation_ttl_s, "revocation-ttl", 86400, 60, 31622400, 0, "Bus", "SECONDS",           \
+           "how long a revocation is kept if it does not say: as long as tokens live")             \
+    TEXT(revocations_file, "revocations-file", "", 0, "Bus", "PATH",                               \
+         "without Redis: the file that keeps revocations over a restart; empty: none does")        \
     NUMBER(publish_deadline_ms, "publish-deadline", 1000, 50, 60000, 0, "Bus", "MS",               \
            "how long a publish may wait for the bus before its error")                             \
     NUMBER(read_deadline_ms, "read-deadline", 2000, 50, 60000, 0, "Bus", "MS",                     \

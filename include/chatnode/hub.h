@@ -35,6 +35,11 @@ CN_MUSTCHECK enum cn_err cn_hub_new(const struct cn_hub_parts *parts, struct cn_
 // Starts the bus. Main thread, once.
 CN_MUSTCHECK enum cn_err cn_hub_start(struct cn_hub *hub);
 
+// Applies what can be changed while it runs: bus-key, bus-unsealed, auth-keys, auth-secret.
+// CN_INVALID: *why says what is wrong (static text); on an error nothing is changed. Main thread.
+CN_MUSTCHECK enum cn_err cn_hub_reload(struct cn_hub *hub, const struct cn_config *fresh,
+                                       const char **why);
+
 // Frees all; the loops' threads have ended, no session is left. Takes NULL. Main thread.
 void cn_hub_free(struct cn_hub *hub);
 

@@ -5,6 +5,7 @@
 
 #include "chatnode/metrics.h"
 #include "chatnode/protocol.h"
+#include "chatnode/token.h"
 
 // X(symbol, type, name, labels, help); rows of one family stand together.
 #define CN_METRIC_TABLE(X)                                                                         \
@@ -16,7 +17,8 @@
     X(REFUSED_ORIGIN, COUNTER, "chatnode_refused_total", "reason=\"origin\"", "")                  \
     X(REFUSED_DRAINING, COUNTER, "chatnode_refused_total", "reason=\"draining\"", "")              \
     X(REFUSED_RATE, COUNTER, "chatnode_refused_total", "reason=\"rate\"", "")                      \
-    X(SESSIONS, GAUGE, "chatnode_sessions", "", "Sessions on this node.")                          \
+    X(SESSIONS, GAUGE, "chatnode_sessions", "",                                                    \
+      "Sessions on this node, those that wait for a token included.")                              \
     X(SESSIONS_OPENED, COUNTER, "chatnode_sessions_opened_total", "", "Sessions begun.")           \
     X(MEMBERS, GAUGE, "chatnode_members", "", "Sessions in channels, each counted per channel.")   \
     X(FEEDS, GAUGE, "chatnode_feeds", "", "Channels with members, counted per loop.")              \
@@ -53,6 +55,15 @@
     X(JOINS_EXACT, COUNTER, "chatnode_resumes_total", "result=\"exact\"",                          \
       "Joins that named a position.")                                                              \
     X(JOINS_RESET, COUNTER, "chatnode_resumes_total", "result=\"reset\"", "")                      \
+    X(AUTH_KEYS, GAUGE, "chatnode_auth_keys", "", "Keys that tokens are verified with.")           \
+    X(JWKS_OK, COUNTER, "chatnode_jwks_fetches_total", "result=\"ok\"",                            \
+      "Fetches of the JWK set at auth-jwks-url.")                                                  \
+    X(JWKS_FAILED, COUNTER, "chatnode_jwks_fetches_total", "result=\"failed\"", "")                \
+    X(HOOK_GRANTED, COUNTER, "chatnode_hook_total", "result=\"granted\"",                          \
+      "Tokens that auth-url decided on; kept: by an answer of before.")                            \
+    X(HOOK_KEPT, COUNTER, "chatnode_hook_total", "result=\"kept\"", "")                            \
+    X(HOOK_DENIED, COUNTER, "chatnode_hook_total", "result=\"denied\"", "")                        \
+    X(HOOK_FAILED, COUNTER, "chatnode_hook_total", "result=\"failed\"", "")                        \
     X(BUS_UP, GAUGE, "chatnode_bus_up", "", "1 while the bus can publish and hear.")               \
     X(BUS_DOWN_STARTING, COUNTER, "chatnode_bus_downs_total", "cause=\"starting\"",                \
       "Times that the bus went down.")                                                             \
@@ -73,8 +84,19 @@
       "Entries that came by a catch-up instead of live.")                                          \
     X(BUS_DUPLICATES, COUNTER, "chatnode_bus_duplicates_total", "",                                \
       "Entries dropped because they were told before.")                                            \
-    X(BUS_BAD_ENTRIES, COUNTER, "chatnode_bus_bad_entries_total", "",                              \
-      "Entries dropped because they were not well-formed, or in no log.")                          \
+    X(BUS_BAD_SIZE, COUNTER, "chatnode_bus_bad_entries_total", "reason=\"size\"",                  \
+      "Entries and notices dropped because no node has written them so, by what was wrong.")       \
+    X(BUS_BAD_FORM, COUNTER, "chatnode_bus_bad_entries_total", "reason=\"form\"", "")              \
+    X(BUS_BAD_VERSION, COUNTER, "chatnode_bus_bad_entries_total", "reason=\"version\"", "")        \
+    X(BUS_BAD_UNSEALED, COUNTER, "chatnode_bus_bad_entries_total", "reason=\"unsealed\"", "")      \
+    X(BUS_BAD_UNKNOWN_KEY, COUNTER, "chatnode_bus_bad_entries_total", "reason=\"unknown_key\"",    \
+      "")                                                                                          \
+    X(BUS_BAD_SEAL, COUNTER, "chatnode_bus_bad_entries_total", "reason=\"seal\"", "")              \
+    X(BUS_BAD_UNSTORED, COUNTER, "chatnode_bus_bad_entries_total", "reason=\"unstored\"", "")      \
+    X(NOTICES, COUNTER, "chatnode_notices_total", "result=\"taken\"",                              \
+      "Notices that the bus told this node; bad ones say nothing that it understands.")            \
+    X(NOTICES_BAD, COUNTER, "chatnode_notices_total", "result=\"bad\"", "")                        \
+    X(REVOCATIONS, GAUGE, "chatnode_revocations", "", "Revocations that this node knows.")         \
     X(BUS_HELD_OVERFLOWS, COUNTER, "chatnode_bus_held_overflows_total", "",                        \
       "Times that a channel's held messages were dropped and read again.")                         \
     X(BUS_LATE, COUNTER, "chatnode_bus_late_answers_total", "",                                    \
@@ -105,13 +127,22 @@ enum cn_metric_row {
 #define X(symbol, ...) CN_M_CLOSED_##symbol,
         CN_REASON_TABLE(X)
 #undef X
-            CN_METRIC_ROWS
+#define X(symbol, ...) CN_M_AUTH_##symbol,
+            CN_TOKEN_FAULT_TABLE(X)
+#undef X
+                CN_METRIC_ROWS
 };
 
 // The row that counts sessions ended for `reason`.
 static inline unsigned cn_metric_closed(enum cn_reason reason)
 {
     return (unsigned)CN_M_CLOSED_PEER + (unsigned)reason;
+}
+
+// The row that counts tokens with this fault.
+static inline unsigned cn_metric_auth(enum cn_token_fault fault)
+{
+    return (unsigned)CN_M_AUTH_NONE + (unsigned)fault;
 }
 
 // The table for cn_metrics_start; CN_METRIC_ROWS rows.

@@ -30,6 +30,10 @@
     X(NOT_DURABLE, "not_durable", true,                                                            \
       "the message could not be kept as durably as this server promises; try again")               \
     X(INTERNAL, "internal", true, "the server failed; try again")                                  \
+    X(UNAUTHENTICATED, "unauthenticated", false, "show a valid token first")                       \
+    X(DENIED, "denied", false, "the token does not allow this")                                    \
+    X(OTHER_USER, "other_user", false, "the token is another user's")                              \
+    X(NO_TOKENS, "no_tokens", false, "this server asks for no tokens")                             \
     X(UNAUTHORIZED, "unauthorized", false, "the key is missing or wrong")                          \
     X(FORBIDDEN, "forbidden", false,                                                               \
       "without api-key set the API serves only programs on the same machine")                      \
@@ -52,7 +56,12 @@
     X(INTERNAL, "internal", 1011, "the server failed")                                             \
     X(RESTART, "restart", 1012, "the node is going away, reconnect")                               \
     X(NO_PONG, "no_pong", 4000, "no answer to a ping, reconnect and resume")                       \
-    X(SLOW, "slow", 4001, "the client reads too slowly, reconnect and resume")
+    X(SLOW, "slow", 4001, "the client reads too slowly, reconnect and resume")                     \
+    X(UNAUTHENTICATED, "unauthenticated", 4500, "no valid token was shown in time")                \
+    X(EXPIRED, "expired", 4501, "the token has expired, come back with a fresh one")               \
+    X(REVOKED, "revoked", 4502, "the token was revoked")                                           \
+    X(DENIED, "denied", 4503, "the server does not let this user in")                              \
+    X(KICKED, "kicked", 4504, "an operator ended the session")
 
 enum cn_problem {
 #define X(symbol, code, retry, message) CN_PROBLEM_##symbol,

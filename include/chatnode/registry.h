@@ -21,7 +21,8 @@ struct cn_registry;
 // the shards' locks guard.
 struct cn_registration {
     uint64_t id;               // of the session, unique on this node for its whole life
-    const char *user;          // the name; the registry's, one for all sessions of the user
+    const char *user;          // the name; the registry's, one for all sessions of the user; NULL
+                               // while nobody knows who it is
     unsigned loop;             // the owner
     struct cn_hash_node by_id; // guarded by the id's shard
     struct cn_link of_user;    // guarded by the user's shard
@@ -33,10 +34,14 @@ CN_MUSTCHECK struct cn_registry *cn_registry_new(void);
 // Frees it; it must be empty. Takes NULL.
 void cn_registry_free(struct cn_registry *registry);
 
-// Puts an entry in: `loop` is set, id and user are given out here. `user` is a valid name. The
-// entry must stay in place until removed. CN_NOMEM.
+// Puts an entry in: `loop` is set, id and user are given out here. `user` is a valid name, or
+// absent: then it is found by its id only. The entry must stay in place until removed. CN_NOMEM.
 CN_MUSTCHECK enum cn_err cn_registry_add(struct cn_registry *registry, struct cn_str user,
                                          struct cn_registration *entry);
+
+// Gives a user to an entry that is in and has none. CN_NOMEM. The owning loop.
+CN_MUSTCHECK enum cn_err cn_registry_name(struct cn_registry *registry, struct cn_str user,
+                                          struct cn_registration *entry);
 
 // Takes an entry out that is in; it has no user then. O(1).
 void cn_registry_remove(struct cn_registry *registry, struct cn_registration *entry);

@@ -39,17 +39,19 @@ struct cn_sink {
 
 // What the handshake said. Borrowed for the call.
 struct cn_hello {
-    struct cn_str user; // absent: a guest's name is made
+    struct cn_str user; // absent: a guest's name is made; with tokens: must be the token's
     struct cn_str room; // absent: the default room; empty: none
     bool has_since;     // resume the room from here
     struct cn_pos since;
     bool has_inbox_since; // resume the inbox from here
     struct cn_pos inbox_since;
     struct cn_str address; // the client's, for the log
+    struct cn_str token;   // absent: it must come by a request `auth`
 };
 
-// Begins a session on an open socket: registers it, sends `welcome`, joins inbox and room. The
-// names must be valid. `sink` must live until cn_session_detach. CN_NOMEM: nothing was begun.
+// Begins a session on an open socket: registers it, sends `welcome`, joins inbox and room; where
+// tokens are asked for, once a token was believed. The names must be valid. `sink` must live until
+// cn_session_detach. CN_NOMEM: nothing was begun.
 CN_MUSTCHECK enum cn_err cn_session_new(struct cn_loop *loop, struct cn_sink *sink,
                                         const struct cn_hello *hello, struct cn_session **out);
 

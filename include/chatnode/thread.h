@@ -15,7 +15,9 @@ enum cn_lock_rank {
     CN_RANK_REGISTRY_SESSION = 1,
     CN_RANK_REGISTRY_USER,
     CN_RANK_MAILBOX,
-    CN_RANK_GOVERNOR
+    CN_RANK_GOVERNOR,
+    CN_RANK_REVOCATIONS,
+    CN_RANK_KEYRING
 };
 
 struct cn_mutex {

@@ -19,7 +19,9 @@ enum {
     CN_GRANT_TEXT_MAX = 128,    // bytes of name, jti and of each pattern
     CN_KEYS_MAX = 64,           // keys in one set
     CN_KEYS_BYTES_MAX = 262144, // of a set's text
-    CN_KEYS_TRIED_MAX = 8       // keys that are tried for one token
+    CN_TOKEN_DIGEST_BYTES = 32,
+    CN_GRANT_CACHE_S_MAX = 3600,
+    CN_KEYS_TRIED_MAX = 8 // keys that are tried for one token
 };
 
 // X(symbol, word): what may be done in a room.
@@ -86,7 +88,8 @@ CN_MUSTCHECK enum cn_err cn_keys_parse(struct cn_str text, struct cn_str secret,
 void cn_keys_free(struct cn_keys *keys); // takes NULL
 size_t cn_keys_count(const struct cn_keys *keys);
 
-// The keys of both, those of `a` first, in a set of its own. CN_FULL: more than CN_KEYS_MAX.
+// The keys of both, those of `a` first, in a set of its own; `b` may be NULL. CN_FULL: more than
+// CN_KEYS_MAX.
 CN_MUSTCHECK enum cn_err cn_keys_join(const struct cn_keys *a, const struct cn_keys *b,
                                       struct cn_keys **out);
 
@@ -103,6 +106,8 @@ CN_MUSTCHECK enum cn_err cn_keys_join(const struct cn_keys *a, const struct cn_k
     X(AUDIENCE, "audience")                                                                        \
     X(ISSUER, "issuer")                                                                            \
     X(REVOKED, "revoked")                                                                          \
+    X(DENIED, "denied")           /* a backend that was asked said no */                           \
+    X(UNAVAILABLE, "unavailable") /* keys, or a backend, that were asked for did not answer */     \
     X(MEMORY, "memory")
 
 enum cn_token_fault {
@@ -137,5 +142,11 @@ CN_MUSTCHECK enum cn_token_fault cn_token_verify(const struct cn_keys *keys, str
 CN_MUSTCHECK enum cn_token_fault cn_grant_read(struct cn_str claims,
                                                const struct cn_token_rules *rules,
                                                struct cn_grant **out, const char **why);
+
+// How long such an answer may be kept: its `cache_s`, from 0 to CN_GRANT_CACHE_S_MAX; else 0. Pure.
+int64_t cn_grant_cache_s(struct cn_str claims);
+
+// SHA-256 of the token: what it is remembered by. False without memory. Any thread.
+CN_MUSTCHECK bool cn_token_digest(struct cn_str token, unsigned char digest[CN_TOKEN_DIGEST_BYTES]);
 
 #endif

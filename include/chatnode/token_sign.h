@@ -43,4 +43,11 @@ CN_MUSTCHECK enum cn_err cn_signer_sign(const struct cn_signer *signer, struct c
 CN_MUSTCHECK enum cn_err cn_grant_write(const struct cn_grant *grant, struct cn_str issuer,
                                         struct cn_str audience, struct cn_buf *out);
 
+// Appends header and claims of a token as readable JSON in ASCII, each with a line's end, without a
+// look at its signature: for people. CN_INVALID when it is none.
+CN_MUSTCHECK enum cn_err cn_token_print(struct cn_str token, struct cn_buf *out);
+
+// Why these claims do not satisfy the rules, for people; NULL when they do, or the token is none.
+const char *cn_token_complaint(struct cn_str token, const struct cn_token_rules *rules);
+
 #endif

@@ -150,7 +150,8 @@ static char *copy_text(const char *text)
 }
 
 static enum cn_err init(struct cn_bus *bus, struct cn_reactor *reactor,
-                        const struct cn_bus_options *options, const struct cn_bus_events *events)
+                        const struct cn_bus_options *options, const struct cn_bus_events *events,
+                        const char **why)
 {
     bus->reactor = reactor;
     bus->events = *events;
@@ -160,9 +161,11 @@ static enum cn_err init(struct cn_bus *bus, struct cn_reactor *reactor,
     bus->options.url = copy_text(options->url);
     bus->options.prefix = copy_text(options->prefix);
     bus->options.node = copy_text(options->node);
+    bus->options.keys = bus->options.notices_path = NULL; // borrowed until now
     if (!bus->options.url || !bus->options.prefix || !bus->options.node)
         return CN_NOMEM;
-    return cn_timer_new(reactor, on_sweep, bus, &bus->sweep);
+    enum cn_err err = cn_bus_rekey(bus, options->keys, options->takes_unsealed, why);
+    return err ? err : cn_timer_new(reactor, on_sweep, bus, &bus->sweep);
 }
 
 static void release(struct cn_bus *bus)
@@ -171,6 +174,7 @@ static void release(struct cn_bus *bus)
     free((char *)bus->options.url);
     free((char *)bus->options.prefix);
     free((char *)bus->options.node);
+    cn_sealer_free(bus->sealer);
     bus->ops->free(bus);
 }
 
@@ -179,13 +183,14 @@ enum cn_err cn_bus_new(struct cn_reactor *reactor, const struct cn_bus_options *
 {
     CN_ASSERT(events->on_open && events->on_entry && events->on_reset);
     CN_ASSERT(events->on_state && events->on_durability && events->on_fatal);
+    CN_ASSERT(events->on_notice && events->on_noticed);
     struct cn_bus *bus = NULL;
     bool memory = options->url == NULL || options->url[0] == '\0';
     enum cn_err err =
         memory ? cn_bus_new_memory(options, &bus, why) : cn_bus_new_redis(options, &bus, why);
     if (err != CN_OK)
         return err;
-    err = init(bus, reactor, options, events);
+    err = init(bus, reactor, options, events, why);
     if (err != CN_OK) {
         release(bus);
         return err;
@@ -207,7 +212,7 @@ void cn_bus_free(struct cn_bus *bus)
     bus->ops->stop(bus);
     fail_publishes(bus, &bus->publishes);
     fail_reads(bus, &bus->reads);
-    CN_ASSERT(bus->lingering == 0);
+    CN_ASSERT(bus->lingering == 0 && bus->notices == 0);
     release(bus);
 }
 
@@ -296,6 +301,48 @@ void cn_bus_unsubscribe(struct cn_bus *bus, const struct cn_channel_name *channe
 {
     if (!bus->stopped)
         bus->ops->unsubscribe(bus, channel);
+}
+
+// ---- Seals and notices ----
+
+enum cn_err cn_bus_rekey(struct cn_bus *bus, const char *keys, bool takes_unsealed,
+                         const char **why)
+{
+    struct cn_sealer *sealer = NULL;
+    enum cn_err err = keys && keys[0] ? cn_sealer_new(cn_str_of(keys), &sealer, why) : CN_OK;
+    if (err)
+        return err;
+    cn_sealer_free(bus->sealer);
+    bus->sealer = sealer;
+    bus->options.takes_unsealed = takes_unsealed;
+    return CN_OK;
+}
+
+void cn_bus_notify(struct cn_bus *bus, struct cn_str text, int64_t until_ms,
+                   void (*done)(void *arg, enum cn_err err), void *arg)
+{
+    CN_ASSERT(text.len > 0 && text.len <= CN_NOTICE_BYTES_MAX && text.ptr[text.len - 1] == '}');
+    bool full = bus->notices >= CN_BUS_NOTICES_MAX;
+    struct cn_notice *notice = bus->stopped || full ? NULL : malloc(sizeof(*notice));
+    if (!notice) {
+        done(arg, bus->stopped ? CN_UNAVAILABLE : full ? CN_FULL : CN_NOMEM);
+        return;
+    }
+    notice->bus = bus;
+    notice->done = done;
+    notice->arg = arg;
+    notice->until_ms = until_ms;
+    notice->len = text.len;
+    memcpy(notice->text, text.ptr, text.len);
+    bus->notices++;
+    bus->ops->notify(bus, notice);
+}
+
+void cn_bus_noticed(struct cn_notice *notice, enum cn_err err)
+{
+    notice->bus->notices--;
+    notice->done(notice->arg, err);
+    free(notice);
 }
 
 // ---- For the implementations ----

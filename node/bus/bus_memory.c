@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "board.h"
 #include "bus_private.h"
 #include "memory_log.h"
 
@@ -42,6 +43,7 @@ struct memory_bus {
     struct cn_hash seen;
     struct cn_link ids;
     struct cn_timer *tidy;
+    struct cn_board *board; // notices that are kept
     uint64_t last_gen;
     bool busy; // a callback of a request is running: what it asks for waits for its return
     struct cn_entry page[512];
@@ -359,6 +361,31 @@ static void on_tidy(void *arg)
     cn_timer_start(memory->tidy, TIDY_MS);
 }
 
+static void notify(struct cn_bus *bus, struct cn_notice *notice)
+{
+    const struct cn_str text = {notice->text, notice->len};
+    enum cn_err err = CN_UNAVAILABLE; // it was not started yet
+    if (bus->state == CN_BUS_UP)
+        err = notice->until_ms == 0
+                  ? CN_OK
+                  : cn_board_add(of(bus)->board, text, notice->until_ms, cn_clock_wall_ms());
+    if (err == CN_OK)
+        bus->events.on_notice(bus->events.arg, text, false);
+    cn_bus_noticed(notice, err);
+}
+
+static void tell_notice(void *arg, struct cn_str text)
+{
+    struct cn_bus *bus = arg;
+    bus->events.on_notice(bus->events.arg, text, true);
+}
+
+static void tell_notices(struct cn_bus *bus)
+{
+    cn_board_each(of(bus)->board, cn_clock_wall_ms(), tell_notice, bus);
+    bus->events.on_noticed(bus->events.arg);
+}
+
 // on_open may change the table, so it is walked from the start until nothing is left to open.
 static struct channel *find_unopened(struct memory_bus *memory)
 {
@@ -379,6 +406,7 @@ static enum cn_err start(struct cn_bus *bus)
     cn_timer_start(memory->tidy, TIDY_MS);
     cn_bus_set_state(bus, CN_BUS_UP, CN_CAUSE_STARTING, "in this process");
     bus->events.on_durability(bus->events.arg, CN_DURABILITY_MEMORY, NULL);
+    tell_notices(bus);
     struct channel *channel;
     while ((channel = find_unopened(memory)) != NULL)
         open_channel(bus, channel);
@@ -402,6 +430,7 @@ static void free_memory(struct cn_bus *bus)
     cn_hash_fini(&memory->channels);
     cn_hash_fini(&memory->seen);
     cn_timer_free(memory->tidy);
+    cn_board_free(memory->board);
     free(memory);
 }
 
@@ -413,6 +442,7 @@ static const struct cn_bus_ops memory_ops = {
     .subscribe = subscribe,
     .unsubscribe = unsubscribe,
     .read = read_log,
+    .notify = notify,
     .stop = stop,
     .free = free_memory,
 };
@@ -426,6 +456,11 @@ enum cn_err cn_bus_new_memory(const struct cn_bus_options *options, struct cn_bu
     struct memory_bus *memory = calloc(1, sizeof(*memory));
     if (memory == NULL)
         return CN_NOMEM;
+    enum cn_err err = cn_board_new(options->notices_path, cn_clock_wall_ms(), &memory->board, why);
+    if (err) {
+        free(memory);
+        return err;
+    }
     memory->base.ops = &memory_ops;
     cn_hash_init(&memory->channels);
     cn_hash_init(&memory->seen);

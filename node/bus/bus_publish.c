@@ -5,11 +5,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-// Where the context begins: behind the body, aligned for everything.
+#include "chatnode/seal.h"
+
+// Where the context begins: behind the body and its seal, aligned for everything.
 static size_t context_offset(size_t body_len)
 {
     const size_t align = _Alignof(max_align_t);
-    return (sizeof(struct cn_publish) + body_len + align - 1) / align * align;
+    return (sizeof(struct cn_publish) + body_len + CN_SEAL_BYTES + align - 1) / align * align;
 }
 
 size_t cn_publish_bytes(size_t body_len, size_t context_bytes)

@@ -90,6 +90,7 @@ void cn_redis_bus_go_on(struct cn_redis_bus *redis)
 {
     cn_bus_each_pending(&redis->base);
     cn_redis_catchup_pump(redis);
+    cn_redis_board_pump(redis);
 }
 
 // Answers come in order, so when the scripts are there every earlier command was answered: what
@@ -156,16 +157,27 @@ void cn_redis_bus_heed(struct cn_redis_bus *redis, enum cn_redis_outcome outcome
 
 // ---- Reading ----
 
+enum cn_err cn_redis_bus_read_page(struct cn_redis_bus *redis, const redisReply *reply,
+                                   const struct cn_channel_name *channel, bool backwards,
+                                   struct cn_redis_page *out)
+{
+    const struct cn_redis_reading reading = {cn_redis_bus_judge(redis), channel, backwards};
+    enum cn_err err = cn_redis_reply_page(reply, &reading, out);
+    for (int i = 0; err == CN_OK && i < CN_SEAL_FAULTS; i++)
+        cn_redis_bus_drop(redis, cn_channel_name_str(channel), (enum cn_seal_fault)i, out->bad[i]);
+    return err;
+}
+
 static void answer_page(struct cn_redis_bus *redis, struct cn_read *read, const redisReply *reply)
 {
     struct cn_redis_page page;
-    enum cn_err err = cn_redis_reply_page(reply, redis->base.options.entry_bytes, &page);
+    enum cn_err err =
+        cn_redis_bus_read_page(redis, reply, &read->channel, read->kind != CN_READ_AFTER, &page);
     if (err != CN_OK) {
         const struct cn_page failure = {.err = err == CN_INVALID ? CN_REFUSED : err};
         cn_bus_answered(&redis->base, read, &failure);
         return;
     }
-    redis->base.stats.bad_entries += page.bad;
     cn_bus_answered(&redis->base, read, &page.page);
     cn_redis_page_fini(&page);
 }
@@ -201,7 +213,7 @@ bool cn_redis_bus_send_read(struct cn_redis_bus *redis, redisCallbackFn *fn, voi
         CN_STR_LITERAL("2"),          cn_redis_key_str(&log),
         cn_redis_key_str(&meta),      cn_str_of(kind),
         {where, where_len},           cn_str_of(count),
-        cn_str_of(redis->page_bytes),
+        cn_str_of(redis->page_bytes), cn_str_of(redis->entry_bytes),
     };
     return cn_redis_link_send(redis->cmd, fn, subject, CN_COUNT(args), args);
 }
@@ -289,7 +301,9 @@ void cn_redis_bus_heard(struct cn_redis_bus *redis)
 static void on_sub_down(void *arg, enum cn_bus_cause cause, const char *why)
 {
     struct cn_redis_bus *redis = arg;
-    redis->sub_ready = false;
+    redis->sub_ready = redis->board_again = false;
+    if (redis->board_read != CN_REDIS_BOARD_UNDER_WAY)
+        redis->board_read = CN_REDIS_BOARD_OFF;
     cn_redis_subs_down(redis);
     note_down(redis, cause, why);
 }
@@ -367,6 +381,7 @@ static const struct cn_bus_ops redis_ops = {
     .subscribe = subscribe,
     .unsubscribe = unsubscribe,
     .read = read_log,
+    .notify = cn_redis_board_notify,
     .stop = stop,
     .free = free_redis,
 };
@@ -382,6 +397,8 @@ enum cn_err cn_bus_new_redis(const struct cn_bus_options *options, struct cn_bus
     cn_redis_replay_init(&redis->replay);
     cn_redis_publish_init(redis, options);
     snprintf(redis->page_bytes, sizeof(redis->page_bytes), "%d", PAGE_BYTES);
+    snprintf(redis->entry_bytes, sizeof(redis->entry_bytes), "%zu",
+             options->entry_bytes + CN_SEAL_BYTES);
     enum cn_err err = cn_redis_url_parse(cn_str_of(options->url), &redis->url, why);
     if (err == CN_OK && options->required == CN_DURABILITY_REPLICATED &&
         2 * options->replica_wait_ms >= options->watchdog_ms) {

@@ -132,13 +132,15 @@ static size_t lower_bound(const struct cn_memory_log *log, struct cn_pos pos)
     return low;
 }
 
-static void fill(const struct cn_memory_log *log, size_t from, size_t count,
+static void fill(const struct cn_memory_log *log, enum cn_read_kind kind, size_t from, size_t count,
                  struct cn_entry *entries, struct cn_page *page)
 {
     for (size_t i = 0; i < count; i++)
         entries[i] = view(at(log, from + i));
     page->entries = entries;
     page->count = count;
+    if (count > 0)
+        page->edge = at(log, kind == CN_READ_AFTER ? from + count - 1 : from)->pos;
 }
 
 static void read_after(const struct cn_memory_log *log, struct cn_pos from, unsigned limit,
@@ -150,7 +152,7 @@ static void read_after(const struct cn_memory_log *log, struct cn_pos from, unsi
     begin += there;
     size_t rest = log->count - begin;
     page->more = rest > limit;
-    fill(log, begin, page->more ? limit : rest, entries, page);
+    fill(log, CN_READ_AFTER, begin, page->more ? limit : rest, entries, page);
 }
 
 void cn_memory_log_read(const struct cn_memory_log *log, enum cn_read_kind kind, struct cn_pos from,
@@ -164,5 +166,5 @@ void cn_memory_log_read(const struct cn_memory_log *log, enum cn_read_kind kind,
     size_t end = kind == CN_READ_BEFORE ? lower_bound(log, from) : log->count;
     page->more = end > limit;
     size_t count = page->more ? limit : end;
-    fill(log, end - count, count, entries, page);
+    fill(log, kind, end - count, count, entries, page);
 }

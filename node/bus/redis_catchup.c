@@ -160,7 +160,7 @@ static void drop_unstored(struct cn_redis_bus *redis, struct cn_redis_channel *c
         if (cn_pos_compare(channel->oldest->pos, channel->last) <= 0)
             redis->base.stats.duplicates++;
         else
-            redis->base.stats.bad_entries++;
+            cn_redis_bus_drop(redis, channel->node.key, CN_SEAL_FAULT_UNSTORED, 1);
         drop_oldest(channel);
     }
 }
@@ -215,7 +215,6 @@ static struct cn_pos restart_of(struct cn_redis_channel *channel, const struct c
 static void take_page(struct cn_redis_bus *redis, struct cn_redis_channel *channel,
                       const struct cn_redis_page *page)
 {
-    redis->base.stats.bad_entries += page->bad;
     if (!channel->opened) {
         if (!tell_tail(redis, channel, page->page.tail))
             return;
@@ -240,7 +239,8 @@ static void take_answer(struct cn_redis_bus *redis, struct cn_redis_channel *cha
                         const redisReply *reply)
 {
     struct cn_redis_page page;
-    enum cn_err err = cn_redis_reply_page(reply, redis->base.options.entry_bytes, &page);
+    const struct cn_channel_name name = cn_redis_channel_name(channel);
+    enum cn_err err = cn_redis_bus_read_page(redis, reply, &name, false, &page);
     if (err != CN_OK) {
         cn_redis_bus_warn(redis, "bus.catch_up", "a channel could not be read; trying again",
                           cn_err_str(err));

@@ -83,6 +83,15 @@ void cn_redis_keys_heartbeat(const struct cn_redis_keys *keys, struct cn_redis_k
     append_text(out, "heartbeat");
 }
 
+void cn_redis_keys_notices(const struct cn_redis_keys *keys, bool channel, struct cn_redis_key *out)
+{
+    out->len = 0;
+    append(out, keys->prefix, keys->prefix_len);
+    append_text(out, "notices");
+    if (channel)
+        append_db(keys, out);
+}
+
 enum cn_err cn_redis_keys_parse_channel(const struct cn_redis_keys *keys, struct cn_str text,
                                         struct cn_channel_name *out)
 {

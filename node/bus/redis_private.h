@@ -12,7 +12,7 @@
 
 enum { CN_REDIS_POSTS = 64 }; // of one call of the publish script
 
-// One entry to be stored.
+// One entry to be stored; the body with its seal.
 struct cn_redis_post {
     const struct cn_channel_name *channel;
     const char *user;
@@ -97,6 +97,41 @@ CN_MUSTCHECK bool cn_redis_durability_ask(struct cn_redis_bus *redis);
 // What Redis can promise is at least what is required.
 bool cn_redis_durability_suffices(const struct cn_redis_bus *redis);
 
+// ---- redis_judge.c ----
+
+// The judge as the bus is set now.
+struct cn_redis_judge cn_redis_bus_judge(const struct cn_redis_bus *redis);
+
+// Puts the seal behind the body, or the notice, unless there are no keys; false when it cannot.
+CN_MUSTCHECK bool cn_redis_bus_seal(struct cn_redis_bus *redis, struct cn_publish *publish);
+CN_MUSTCHECK bool cn_redis_bus_seal_notice(struct cn_redis_bus *redis, struct cn_notice *notice);
+
+// Counts what was dropped and logs it, once in 30 s for the same fault.
+void cn_redis_bus_drop(struct cn_redis_bus *redis, struct cn_str where, enum cn_seal_fault fault,
+                       size_t count);
+
+// ---- redis_board.c ----
+
+enum cn_redis_board {
+    CN_REDIS_BOARD_OFF,
+    CN_REDIS_BOARD_DUE,
+    CN_REDIS_BOARD_UNDER_WAY,
+    CN_REDIS_BOARD_DONE
+};
+
+// The op of struct cn_bus_ops.
+void cn_redis_board_notify(struct cn_bus *bus, struct cn_notice *notice);
+
+// Subscribes to the notices; that was confirmed: what is kept is read.
+void cn_redis_board_subscribe(struct cn_redis_bus *redis);
+void cn_redis_board_subscribed(struct cn_redis_bus *redis);
+
+// A notice came: by pub/sub, or `again` from what is kept.
+void cn_redis_board_hear(struct cn_redis_bus *redis, struct cn_str text, bool again);
+
+// Reads what is kept if that is due and the cmd link allows.
+void cn_redis_board_pump(struct cn_redis_bus *redis);
+
 // ---- bus_redis.c ----
 
 enum { CN_REDIS_CAUSES = 4 };
@@ -120,6 +155,7 @@ struct cn_redis_bus {
     unsigned scripts_loaded;
     char sha[CN_REDIS_SCRIPT_COUNT][41];
     char page_bytes[24];
+    char entry_bytes[24]; // as it is stored, at most: a longer one is not sent to us
     struct cn_redis_arguments arguments;
     struct cn_link gathered;       // of struct cn_redis_batch: publishes to be sent; in order
     struct cn_redis_batch *flying; // under way, or NULL
@@ -128,6 +164,9 @@ struct cn_redis_bus {
     struct cn_redis_promise promise;
     struct cn_redis_replay replay;
     struct cn_redis_subs subs;
+    enum cn_redis_board board_read;
+    bool board_again; // the subscription stood only after the read under way was sent
+    int64_t dropped_ms[CN_SEAL_FAULTS];            // when that was logged
     struct cn_redis_cause causes[CN_REDIS_CAUSES]; // logged lately, so that none floods the log
 };
 
@@ -152,6 +191,12 @@ void cn_redis_bus_go_on(struct cn_redis_bus *redis);
 bool cn_redis_bus_send_read(struct cn_redis_bus *redis, redisCallbackFn *fn, void *subject,
                             const struct cn_channel_name *channel, const char *kind,
                             struct cn_pos from, unsigned limit);
+
+// Reads the read script's answer for the channel; as cn_redis_reply_page. What is left out is
+// counted and logged.
+CN_MUSTCHECK enum cn_err cn_redis_bus_read_page(struct cn_redis_bus *redis, const redisReply *reply,
+                                                const struct cn_channel_name *channel,
+                                                bool backwards, struct cn_redis_page *out);
 
 // Does what an outcome asks for besides the answer: loads the scripts, makes the link anew, logs.
 void cn_redis_bus_heed(struct cn_redis_bus *redis, enum cn_redis_outcome outcome,

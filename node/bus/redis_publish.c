@@ -208,7 +208,8 @@ static bool send_batch(struct cn_redis_bus *redis, struct cn_redis_batch *batch)
     struct cn_redis_post posts[CN_REDIS_POSTS];
     for (size_t i = 0; i < batch->count; i++) {
         struct cn_publish *it = batch->publishes[i];
-        posts[i] = (struct cn_redis_post){&it->channel, it->user, it->id, {it->body, it->body_len}};
+        posts[i] = (struct cn_redis_post){
+            &it->channel, it->user, it->id, {it->body, it->body_len + it->seal_len}};
     }
     return cn_redis_publish_send(redis, on_published, batch, posts, batch->count);
 }
@@ -294,7 +295,7 @@ static struct cn_redis_batch *open_batch(struct cn_redis_bus *redis)
 
 static void gather(struct cn_redis_bus *redis, struct cn_publish *publish)
 {
-    struct cn_redis_batch *batch = open_batch(redis);
+    struct cn_redis_batch *batch = cn_redis_bus_seal(redis, publish) ? open_batch(redis) : NULL;
     if (batch == NULL) {
         refuse(redis, publish, CN_NOMEM);
         return;

@@ -60,18 +60,19 @@ static struct record *oldest(const struct cn_redis_replay *replay)
 static struct record *make(const struct cn_publish *publish)
 {
     size_t user = strlen(publish->user) + 1, id = strlen(publish->id) + 1;
-    struct record *record = malloc(sizeof(*record) + user + id + publish->body_len);
+    size_t body_len = publish->body_len + publish->seal_len;
+    struct record *record = malloc(sizeof(*record) + user + id + body_len);
     if (record == NULL)
         return NULL;
     *record = (struct record){.acked_ms = cn_clock_ms(),
                               .channel = publish->channel,
-                              .body_len = publish->body_len,
+                              .body_len = body_len,
                               .user = record->text,
                               .id = record->text + user,
                               .body = record->text + user + id};
     memcpy(record->text, publish->user, user);
     memcpy(record->text + user, publish->id, id);
-    memcpy(record->text + user + id, publish->body, publish->body_len);
+    memcpy(record->text + user + id, publish->body, body_len);
     return record;
 }
 

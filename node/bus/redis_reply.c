@@ -5,8 +5,6 @@
 
 #include "redis_private.h"
 
-#include "chatnode/codec.h"
-
 // What each of Redis' errors asks for; what is not here is a refusal of this one command.
 static const struct error {
     const char *prefix;
@@ -107,31 +105,36 @@ enum cn_err cn_redis_reply_published(const redisReply *reply, struct cn_publishe
 }
 
 // Adds the entry of the pair, or counts it as bad; CN_INVALID only for a position that is none.
-static enum cn_err add_entry(const redisReply *pos, const redisReply *text, size_t entry_bytes,
-                             struct cn_redis_page *out)
+static enum cn_err add_entry(const redisReply *pos, const redisReply *text,
+                             const struct cn_redis_reading *reading, struct cn_redis_page *out)
 {
     if (cn_pos_parse(text_of(pos), &out->end) != CN_OK)
         return CN_INVALID;
     struct cn_entry entry = {.text = text_of(text)};
-    if (cn_codec_entry_check(entry.text, entry_bytes, &entry.pos) != CN_OK ||
-        cn_pos_compare(entry.pos, out->end) != 0)
-        out->bad++;
-    else
+    enum cn_seal_fault fault =
+        cn_redis_judge_entry(&reading->judge, reading->channel, &entry.text, &entry.pos);
+    if (fault == CN_SEAL_FAULT_NONE && cn_pos_compare(entry.pos, out->end) != 0)
+        fault = CN_SEAL_FAULT_FORM;
+    if (fault == CN_SEAL_FAULT_NONE)
         out->owned[out->page.count++] = entry;
+    else
+        out->bad[fault]++;
     return CN_OK;
 }
 
-static enum cn_err add_entries(const redisReply *reply, size_t entry_bytes,
+static enum cn_err add_entries(const redisReply *reply, const struct cn_redis_reading *reading,
                                struct cn_redis_page *out)
 {
     for (size_t i = 3; i < reply->elements; i += 2) {
-        if (add_entry(reply->element[i], reply->element[i + 1], entry_bytes, out) != CN_OK)
+        if (add_entry(reply->element[i], reply->element[i + 1], reading, out) != CN_OK)
             return CN_INVALID;
+        if (i == 3 || !reading->backwards)
+            out->page.edge = out->end;
     }
     return CN_OK;
 }
 
-enum cn_err cn_redis_reply_page(const redisReply *reply, size_t entry_bytes,
+enum cn_err cn_redis_reply_page(const redisReply *reply, const struct cn_redis_reading *reading,
                                 struct cn_redis_page *out)
 {
     if (reply->type != REDIS_REPLY_ARRAY || reply->elements < 3 || reply->elements % 2 == 0 ||
@@ -148,7 +151,7 @@ enum cn_err cn_redis_reply_page(const redisReply *reply, size_t entry_bytes,
     if (count > 0 && out->owned == NULL)
         return CN_NOMEM;
     out->page.entries = out->owned;
-    enum cn_err err = add_entries(reply, entry_bytes, out);
+    enum cn_err err = add_entries(reply, reading, out);
     if (err != CN_OK)
         cn_redis_page_fini(out);
     return err;

@@ -11,11 +11,13 @@
 // begins when there is no log, or when master_replid says that another server, or the same one
 // started anew, carries on: what it lost may have been told already, so its numbers are not reused.
 // A generation is the time in microseconds: after FLUSHALL nothing is left to compare with, and two
-// generations within one millisecond have been seen. (Exact in a double until the year 2255.)
+// generations within one millisecond have been seen. (Exact in a double until the year 2255: a log
+// with a position from beyond is not ours, and given up, as nothing could be added to it.)
 //
 // The meta is "lineage:due:generation:born": `due` is the second when the log's life is prolonged
 // next, which saves two commands of an entry, so an entry lives a 32nd longer than asked for at
-// most; `born` is 1 while the log is the first one that the meta knows of, so that nothing was in
+// most; one that is of another form was written by somebody else, and counts as none; `born` is 1
+// while the log is the first one that the meta knows of, so that nothing was in
 // the channel before it. (A known id is written once more for WAIT, which looks at what its own
 // connection wrote.)
 static const char publish_text[] =
@@ -36,6 +38,10 @@ static const char publish_text[] =
     "      if stream[i] == 'last-generated-id' then\n"
     "        local last = tonumber(string.match(stream[i + 1], '^(%d+)'))\n"
     "        if new <= last then new = last + 1 end\n"
+    "        if new <= last then\n"
+    "          redis.call('DEL', log)\n"
+    "          new = tonumber(time[1] .. micros)\n"
+    "        end\n"
     "      end\n"
     "    end\n"
     "  end\n"
@@ -45,8 +51,11 @@ static const char publish_text[] =
     "  if gen and was == lineage then\n"
     "    local pos = redis.pcall('XADD', log, 'NOMKSTREAM', 'MAXLEN', '~', kept, gen .. '-*', 'd', "
     "entry)\n"
-    "    local lower = type(pos) == 'table' and string.find(pos.err, 'equal or smaller', 1, true)\n"
-    "    if pos and not lower then return pos, gen, false end\n"
+    "    local err = type(pos) == 'table' and pos.err or ''\n"
+    "    local over = string.find(err, 'equal or smaller', 1, true) or string.find(err, "
+    "'exhausted', "
+    "1, true)\n"
+    "    if pos and not over then return pos, gen, false end\n"
     "  end\n"
     "  gen = next_gen(log, gen)\n"
     "  return redis.pcall('XADD', log, 'MAXLEN', '~', kept, gen .. '-*', 'd', entry), gen, true\n"
@@ -59,6 +68,7 @@ static const char publish_text[] =
     "  end\n"
     "  local entry = '\"ts\":' .. ts .. ',' .. body\n"
     "  local was, due, gen, born = string.match(known[2] or '', '^(%x+):(%d+):(%d+):(%d)$')\n"
+    "  if was and (#due > 10 or #gen > 16) then was, due, gen, born = nil, nil, nil, nil end\n"
     "  local pos, now, fresh = append(log, was, gen, entry)\n"
     "  if type(pos) == 'table' then return pos end\n"
     "  redis.call('SET', id, pos .. ' ' .. ts, 'EX', id_ttl)\n"
@@ -86,8 +96,8 @@ static const char publish_text[] =
     "return answers\n";
 
 // KEYS: log, meta. ARGV: kind (after, before, newest, tail), position, limit, bytes of text at
-// most. Returns {exact, more, tail, pos, text, pos, text...} in rising order. A page holds at least
-// one entry, whatever its size.
+// most, bytes of one entry at most. Returns {exact, more, tail, pos, text, pos, text...} in rising
+// order. A page holds at least one entry; the text of one that is too large is empty.
 static const char read_text[] =
     "#!lua flags=no-writes\n"
     "local log, kind, from, limit = KEYS[1], ARGV[1], ARGV[2], tonumber(ARGV[3])\n"
@@ -118,8 +128,13 @@ static const char read_text[] =
     "  found = redis.call('XREVRANGE', log, '(' .. from, '-', 'COUNT', limit + 1)\n"
     "end\n"
     "local more, count, bytes = 0, 0, 0\n"
+    "local most = tonumber(ARGV[5])\n"
+    "local function text_of(entry)\n"
+    "  local text = entry[2][1] == 'd' and entry[2][2] or '-'\n"
+    "  return #text <= most and text or ''\n"
+    "end\n"
     "for i = 1, #found do\n"
-    "  bytes = bytes + #(found[i][2][2] or '')\n"
+    "  bytes = bytes + #text_of(found[i])\n"
     "  if i > limit or (i > 1 and bytes > tonumber(ARGV[4])) then more = 1 break end\n"
     "  count = i\n"
     "end\n"
@@ -128,7 +143,9 @@ static const char read_text[] =
     "local page = {exact, more, tail}\n"
     "for i = first, last, step do\n"
     "  page[#page + 1] = found[i][1]\n"
-    "  page[#page + 1] = '{\"pos\":\"' .. found[i][1] .. '\",' .. (found[i][2][2] or '')\n"
+    "  local text = text_of(found[i])\n"
+    "  if text ~= '' then text = '{\"pos\":\"' .. found[i][1] .. '\",' .. text end\n"
+    "  page[#page + 1] = text\n"
     "end\n"
     "return page\n";
 
@@ -144,12 +161,40 @@ static const char tails_text[] =
     "end\n"
     "return tails\n";
 
+// KEYS: the sorted set of notices. ARGV: notice, the millisecond until which it is kept (0: it is
+// not), how many are kept at most, channel. Returns 1, or 0 when there is no room.
+static const char notify_text[] =
+    "local board, text, till, most = KEYS[1], ARGV[1], ARGV[2], tonumber(ARGV[3])\n"
+    "if till ~= '0' then\n"
+    "  local time = redis.call('TIME')\n"
+    "  redis.call('ZREMRANGEBYSCORE', board, '-inf', time[1] .. '000')\n"
+    "  local known = redis.call('ZSCORE', board, text)\n"
+    "  if not known and redis.call('ZCARD', board) >= most then return 0 end\n"
+    "  redis.call('ZADD', board, till, text)\n"
+    "end\n"
+    "redis.call('PUBLISH', ARGV[4], text)\n"
+    "return 1\n";
+
+// KEYS: the sorted set of notices. ARGV: how many at most, bytes of one at most. Returns those that
+// are not over.
+static const char notices_text[] =
+    "#!lua flags=no-writes\n"
+    "local time, most, notices = redis.call('TIME'), tonumber(ARGV[2]), {}\n"
+    "local found = redis.call('ZRANGEBYSCORE', KEYS[1], '(' .. time[1] .. '000', '+inf', 'LIMIT', "
+    "'0', ARGV[1])\n"
+    "for i = 1, #found do\n"
+    "  notices[i] = #found[i] <= most and found[i] or ''\n"
+    "end\n"
+    "return notices\n";
+
 struct cn_str cn_redis_script_text(enum cn_redis_script script)
 {
     static const struct cn_str texts[CN_REDIS_SCRIPT_COUNT] = {
         [CN_REDIS_SCRIPT_PUBLISH] = {publish_text, sizeof(publish_text) - 1},
         [CN_REDIS_SCRIPT_READ] = {read_text, sizeof(read_text) - 1},
         [CN_REDIS_SCRIPT_TAILS] = {tails_text, sizeof(tails_text) - 1},
+        [CN_REDIS_SCRIPT_NOTIFY] = {notify_text, sizeof(notify_text) - 1},
+        [CN_REDIS_SCRIPT_NOTICES] = {notices_text, sizeof(notices_text) - 1},
     };
     return texts[script];
 }

@@ -6,7 +6,6 @@
 
 #include "redis_private.h"
 
-#include "chatnode/codec.h"
 #include "chatnode/log.h"
 
 #define RETRY_MS 1000
@@ -131,25 +130,33 @@ static void on_message(struct cn_redis_bus *redis, struct cn_redis_channel *chan
     struct cn_pos pos;
     if (!channel->wanted || channel->wire != CN_REDIS_IN)
         return;
-    if (cn_codec_entry_check(text, redis->base.options.entry_bytes, &pos) == CN_OK) {
+    const struct cn_redis_judge judge = cn_redis_bus_judge(redis);
+    const struct cn_channel_name name = cn_redis_channel_name(channel);
+    enum cn_seal_fault fault = cn_redis_judge_entry(&judge, &name, &text, &pos);
+    if (fault == CN_SEAL_FAULT_NONE)
         cn_redis_catchup_live(redis, channel, pos, text);
-        return;
-    }
-    redis->base.stats.bad_entries++;
-    cn_redis_bus_warn(redis, "bus.bad_entry", "dropped a message that is not one of ours",
-                      "somebody else writes to our channels");
+    else
+        cn_redis_bus_drop(redis, cn_channel_name_str(&name), fault, 1);
 }
 
-// What stands for none of our channels: the heartbeat's, or nothing to us.
-static void on_other(struct cn_redis_bus *redis, struct cn_str text)
+// What stands for none of our channels: the heartbeat's, the notices', or nothing to us.
+static void on_other(struct cn_redis_bus *redis, struct cn_str kind, struct cn_str channel,
+                     struct cn_str text)
 {
-    struct cn_redis_key key;
-    cn_redis_keys_heartbeat(&redis->keys, &key);
-    if (cn_str_equal(text, cn_redis_key_str(&key)))
+    struct cn_redis_key heartbeat, notices;
+    cn_redis_keys_heartbeat(&redis->keys, &heartbeat);
+    cn_redis_keys_notices(&redis->keys, true, &notices);
+    if (cn_str_equal(channel, cn_redis_key_str(&heartbeat)))
         cn_redis_bus_heard(redis);
+    else if (!cn_str_equal(channel, cn_redis_key_str(&notices)))
+        return;
+    else if (cn_str_equal(kind, CN_STR_LITERAL("subscribe")))
+        cn_redis_board_subscribed(redis);
+    else if (cn_str_equal(kind, CN_STR_LITERAL("message")))
+        cn_redis_board_hear(redis, text, false);
 }
 
-static void on_push(redisAsyncContext *ac, void *data, void *arg)
+void cn_redis_subs_on_push(redisAsyncContext *ac, void *data, void *arg)
 {
     (void)ac;
     struct cn_redis_bus *redis = arg;
@@ -160,7 +167,7 @@ static void on_push(redisAsyncContext *ac, void *data, void *arg)
     struct cn_str kind = text_of(reply->element[0]);
     struct cn_channel_name name;
     if (cn_redis_keys_parse_channel(&redis->keys, text_of(reply->element[1]), &name) != CN_OK) {
-        on_other(redis, text_of(reply->element[1]));
+        on_other(redis, kind, text_of(reply->element[1]), text_of(reply->element[2]));
         return;
     }
     struct cn_redis_channel *channel = cn_redis_subs_find(&redis->subs, &name);
@@ -182,7 +189,7 @@ static bool send_batch(struct cn_redis_bus *redis, bool join, size_t count)
     if (count == 0)
         return true;
     subs->args[0] = join ? CN_STR_LITERAL("SUBSCRIBE") : CN_STR_LITERAL("UNSUBSCRIBE");
-    if (cn_redis_link_send(redis->sub, on_push, redis, count + 1, subs->args))
+    if (cn_redis_link_send(redis->sub, cn_redis_subs_on_push, redis, count + 1, subs->args))
         return true;
     cn_redis_link_fail(redis->sub, CN_CAUSE_MEMORY, "out of memory");
     return false;
@@ -223,13 +230,16 @@ void cn_redis_subs_beat(struct cn_redis_bus *redis)
     struct cn_redis_key key;
     cn_redis_keys_heartbeat(&redis->keys, &key);
     const struct cn_str args[] = {CN_STR_LITERAL("SUBSCRIBE"), cn_redis_key_str(&key)};
-    if (!cn_redis_link_send(redis->sub, on_push, redis, CN_COUNT(args), args))
+    if (!cn_redis_link_send(redis->sub, cn_redis_subs_on_push, redis, CN_COUNT(args), args))
         cn_redis_link_fail(redis->sub, CN_CAUSE_MEMORY, "out of memory");
 }
 
+// The heartbeat's confirmation comes last, and says that the bus is up.
 void cn_redis_subs_up(struct cn_redis_bus *redis)
 {
-    cn_redis_subs_beat(redis);
+    cn_redis_board_subscribe(redis);
+    if (cn_redis_link_is_up(redis->sub))
+        cn_redis_subs_beat(redis);
     cn_timer_start(redis->subs.flush, 0);
 }
 
@@ -257,6 +267,7 @@ static void on_retry(void *arg)
     cn_redis_catchup_retry(redis);
     cn_redis_check(redis, RETRY_MS);
     cn_redis_replay_tick(redis);
+    cn_redis_board_pump(redis);
     cn_timer_start(redis->subs.retry, RETRY_MS);
 }
 

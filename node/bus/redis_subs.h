@@ -3,6 +3,8 @@
 #ifndef CHATNODE_REDIS_SUBS_H
 #define CHATNODE_REDIS_SUBS_H
 
+#include <hiredis/async.h>
+
 #include "redis_wire.h"
 
 #include "chatnode/hash.h"
@@ -66,6 +68,9 @@ struct cn_redis_subs {
     struct cn_str args[CN_REDIS_BATCH + 1];
     struct cn_redis_key keys[CN_REDIS_BATCH];
 };
+
+// hiredis' callback of all that comes on the sub link.
+void cn_redis_subs_on_push(redisAsyncContext *ac, void *reply, void *redis);
 
 CN_MUSTCHECK enum cn_err cn_redis_subs_start(struct cn_redis_bus *redis);
 void cn_redis_subs_init(struct cn_redis_subs *subs);

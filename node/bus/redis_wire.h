@@ -44,6 +44,10 @@ void cn_redis_keys_channel(const struct cn_redis_keys *keys, const struct cn_cha
 // A pub/sub channel that nobody publishes to.
 void cn_redis_keys_heartbeat(const struct cn_redis_keys *keys, struct cn_redis_key *out);
 
+// The sorted set of notices, or their pub/sub channel.
+void cn_redis_keys_notices(const struct cn_redis_keys *keys, bool channel,
+                           struct cn_redis_key *out);
+
 // The channel that the pub/sub channel `text` stands for; CN_INVALID if it is none of ours.
 CN_MUSTCHECK enum cn_err cn_redis_keys_parse_channel(const struct cn_redis_keys *keys,
                                                      struct cn_str text,
@@ -55,10 +59,30 @@ enum cn_redis_script {
     CN_REDIS_SCRIPT_PUBLISH,
     CN_REDIS_SCRIPT_READ,
     CN_REDIS_SCRIPT_TAILS,
+    CN_REDIS_SCRIPT_NOTIFY,
+    CN_REDIS_SCRIPT_NOTICES,
     CN_REDIS_SCRIPT_COUNT
 };
 
 struct cn_str cn_redis_script_text(enum cn_redis_script script);
+
+// ---- redis_judge.c ----
+
+// What is asked of a text before it is believed.
+struct cn_redis_judge {
+    struct cn_sealer *sealer; // NULL: seals are cut off and not looked at
+    bool takes_unsealed;
+    size_t entry_bytes; // without the seal
+};
+
+// Judges an entry of the channel, as it came. NONE: *text is without its seal, *pos is set.
+CN_MUSTCHECK enum cn_seal_fault cn_redis_judge_entry(const struct cn_redis_judge *judge,
+                                                     const struct cn_channel_name *channel,
+                                                     struct cn_str *text, struct cn_pos *pos);
+
+// Judges a notice. NONE: *text is without its seal.
+CN_MUSTCHECK enum cn_seal_fault cn_redis_judge_notice(const struct cn_redis_judge *judge,
+                                                      struct cn_str *text);
 
 // ---- redis_reply.c ----
 
@@ -85,13 +109,21 @@ CN_MUSTCHECK enum cn_err cn_redis_reply_published(const redisReply *reply,
 struct cn_redis_page {
     struct cn_page page;
     struct cn_pos end; // of the last entry that Redis gave in the order of the page, also a bad one
-    size_t bad;        // entries left out
+    size_t bad[CN_SEAL_FAULTS]; // entries left out, by what was wrong
     struct cn_entry *owned;
+};
+
+// What a read script's answer is judged by.
+struct cn_redis_reading {
+    struct cn_redis_judge judge;
+    const struct cn_channel_name *channel;
+    bool backwards; // the read goes towards older entries
 };
 
 // Reads the read script's answer; the texts are borrowed from it. CN_INVALID, CN_NOMEM: nothing is
 // owned then; otherwise cn_redis_page_fini is due.
-CN_MUSTCHECK enum cn_err cn_redis_reply_page(const redisReply *reply, size_t entry_bytes,
+CN_MUSTCHECK enum cn_err cn_redis_reply_page(const redisReply *reply,
+                                             const struct cn_redis_reading *reading,
                                              struct cn_redis_page *out);
 void cn_redis_page_fini(struct cn_redis_page *page);
 

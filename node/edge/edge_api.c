@@ -21,6 +21,7 @@ struct cn_call {
     struct cn_conn *conn;
     struct lws *wsi;
     uint64_t ticket;
+    enum cn_api_route route;
     struct cn_buf body;
     char key[KEY_BYTES]; // Idempotency-Key, "" for none
     bool is_bad;
@@ -48,14 +49,15 @@ void cn_api_drop(struct cn_call *call)
 // ---- The answer ----
 
 // The header that belongs to a status.
-static void add_header_of(struct cn_reply *reply)
+static void add_header_of(struct cn_reply *reply, bool takes_post)
 {
-    static const struct {
+    const struct {
         unsigned status;
         const char *name;
         const char *value;
-    } headers[] = {
-        {401, "www-authenticate:", "Bearer"}, {405, "allow:", "POST"}, {503, "retry-after:", "1"}};
+    } headers[] = {{401, "www-authenticate:", "Bearer"},
+                   {405, "allow:", takes_post ? "POST" : "GET"},
+                   {503, "retry-after:", "1"}};
     for (size_t i = 0; i < CN_COUNT(headers); i++) {
         if (headers[i].status == reply->status) {
             reply->name = headers[i].name;
@@ -73,7 +75,8 @@ static void count(int status)
 }
 
 // Takes answer->body.
-static int send_answer(struct lws *wsi, struct cn_answer *answer, bool closes)
+static int send_answer(struct lws *wsi, enum cn_api_route route, struct cn_answer *answer,
+                       bool closes)
 {
     struct cn_reply reply = {.status = (unsigned)answer->status,
                              .content_type = answer->content_type,
@@ -82,19 +85,19 @@ static int send_answer(struct lws *wsi, struct cn_answer *answer, bool closes)
                              .owned = answer->body};
     answer->body = (struct cn_buf){0};
     count(answer->status);
-    add_header_of(&reply);
+    add_header_of(&reply, cn_api_route_is_post(route));
     return cn_http_reply_now(wsi, &reply);
 }
 
 // Ends the connection as well: what follows on it would not be read well, see cn_api_body_end.
-static int refuse(struct lws *wsi, enum cn_problem problem)
+static int refuse(struct lws *wsi, enum cn_api_route route, enum cn_problem problem)
 {
     struct cn_answer answer;
     if (cn_api_refuse(problem, &answer)) {
         cn_buf_fini(&answer.body);
         return -1;
     }
-    return send_answer(wsi, &answer, true);
+    return send_answer(wsi, route, &answer, true);
 }
 
 static void finish(struct cn_call *call)
@@ -102,7 +105,7 @@ static void finish(struct cn_call *call)
     struct lws *wsi = call->wsi;
     bool closes = call->is_last || atomic_load(&call->loop->edge->is_closed);
     call->conn->call = NULL;
-    bool is_over = send_answer(wsi, &call->answer, closes) != 0;
+    bool is_over = send_answer(wsi, call->route, &call->answer, closes) != 0;
     cn_api_drop(call); // only now: a drain waits for what is under way
     // At once: what comes in meanwhile would make libwebsockets forget a timeout.
     if (is_over)
@@ -165,7 +168,8 @@ static void publish(struct cn_call *call)
     call->ticket = ++loop->last_ticket;
     const struct cn_api_caller caller = {on_answered, loop, call->ticket};
     struct cn_str key = {call->key[0] ? call->key : NULL, strlen(call->key)};
-    if (cn_api_publish(loop->hub_loop, cn_buf_str(&call->body), key, &caller, &call->problem))
+    if (cn_api_take(loop->hub_loop, call->route, cn_buf_str(&call->body), key, &caller,
+                    &call->problem))
         call->is_bad = true;
     else
         cn_list_push_back(&loop->calls, &call->link);
@@ -224,6 +228,7 @@ static bool is_refused(struct cn_edge_loop *loop, struct lws *wsi, struct cn_str
     const struct cn_api_head head = {
         .path = path,
         .is_post = lws_hdr_total_length(wsi, WSI_TOKEN_POST_URI) > 0,
+        .is_get = lws_hdr_total_length(wsi, WSI_TOKEN_GET_URI) > 0,
         .is_local = loop->edge->is_local,
         .is_from_page = lws_hdr_total_length(wsi, WSI_TOKEN_ORIGIN) > 0,
         .content_type =
@@ -243,7 +248,8 @@ static bool take_key(struct lws *wsi, struct cn_call *call)
     return lws_hdr_custom_copy(wsi, call->key, sizeof(call->key), name, sizeof(name) - 1) > 0;
 }
 
-static struct cn_call *new_call(struct cn_edge_loop *loop, struct lws *wsi, struct cn_conn *conn)
+static struct cn_call *new_call(struct cn_edge_loop *loop, struct lws *wsi, struct cn_conn *conn,
+                                enum cn_api_route route)
 {
     struct cn_call *call = calloc(1, sizeof(*call));
     if (!call)
@@ -251,6 +257,7 @@ static struct cn_call *new_call(struct cn_edge_loop *loop, struct lws *wsi, stru
     call->loop = loop;
     call->conn = conn;
     call->wsi = wsi;
+    call->route = route;
     call->deadline_ms = cn_clock_ms() + BODY_TIMEOUT_MS;
     cn_list_init(&call->link);
     cn_buf_init(&call->body, (size_t)loop->edge->config->max_message_bytes);
@@ -259,9 +266,9 @@ static struct cn_call *new_call(struct cn_edge_loop *loop, struct lws *wsi, stru
 
 // Reads the body, and answers after it. The connection goes on after a good request only.
 static int begin(struct cn_edge_loop *loop, struct lws *wsi, struct cn_conn *conn,
-                 const enum cn_problem *problem)
+                 enum cn_api_route route, const enum cn_problem *problem)
 {
-    struct cn_call *call = new_call(loop, wsi, conn);
+    struct cn_call *call = new_call(loop, wsi, conn, route);
     if (!call)
         return -1;
     conn->call = call;
@@ -276,14 +283,34 @@ static int begin(struct cn_edge_loop *loop, struct lws *wsi, struct cn_conn *con
     return 0;
 }
 
+// What takes no body. The connection ends with it: no POST may wait behind it.
+static int answer_get(struct cn_edge_loop *loop, struct lws *wsi, struct cn_conn *conn)
+{
+    struct cn_answer answer;
+    if (cn_api_list(loop->edge->hub, &answer)) {
+        cn_buf_fini(&answer.body);
+        return refuse(wsi, CN_API_REVOCATIONS, CN_PROBLEM_INTERNAL);
+    }
+    struct cn_reply reply = {.status = (unsigned)answer.status,
+                             .content_type = answer.content_type,
+                             .closes = true,
+                             .bytes = cn_buf_str(&answer.body),
+                             .owned = answer.body};
+    return cn_http_reply(wsi, conn, &reply, false);
+}
+
 int cn_api_request(struct cn_edge_loop *loop, struct lws *wsi, struct cn_conn *conn,
                    struct cn_str path)
 {
     enum cn_problem problem;
+    enum cn_api_route route = cn_api_route_of(path);
     bool is_post = lws_hdr_total_length(wsi, WSI_TOKEN_POST_URI) > 0;
     bool is_chunked = lws_hdr_total_length(wsi, WSI_TOKEN_HTTP_TRANSFER_ENCODING) > 0;
     int64_t len = is_chunked ? CN_HTTP_LENGTH_BAD : cn_http_body_length(wsi);
     bool refused = is_refused(loop, wsi, path, &problem);
+    if (!refused && !cn_api_route_is_post(route))
+        return len == CN_HTTP_LENGTH_NONE || len == 0 ? answer_get(loop, wsi, conn)
+                                                      : refuse(wsi, route, CN_PROBLEM_BAD_REQUEST);
     if (!refused && len < 0) {
         problem = CN_PROBLEM_NO_LENGTH;
         refused = true;
@@ -302,6 +329,6 @@ int cn_api_request(struct cn_edge_loop *loop, struct lws *wsi, struct cn_conn *c
     }
     // There is no body, or it is not waited for.
     if (refused && (!is_post || len <= 0 || len > DISCARDED_MAX_BYTES))
-        return refuse(wsi, problem);
-    return begin(loop, wsi, conn, refused ? &problem : NULL);
+        return refuse(wsi, route, problem);
+    return begin(loop, wsi, conn, route, refused ? &problem : NULL);
 }

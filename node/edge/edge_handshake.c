@@ -8,7 +8,7 @@
 #include "chatnode/name.h"
 #include "edge_private.h"
 
-enum { HEADER_BYTES = 512, KEY_CHARS = 24, STOP = -1 };
+enum { HEADER_BYTES = 512, ARGUMENT_BYTES = CN_TOKEN_HEADER_BYTES, KEY_CHARS = 24, STOP = -1 };
 
 enum verdict {
     GOOD,
@@ -68,7 +68,7 @@ static enum verdict check_request(struct lws *wsi)
         return BAD_VERSION;
     if (!connection_says_upgrade(wsi) || !key_is_good(wsi) || !has(wsi, WSI_TOKEN_HOST))
         return BAD_REQUEST;
-    return GOOD;
+    return cn_token_offers_are_good(wsi) ? GOOD : BAD_REQUEST;
 }
 
 // ---- Origin: against pages of others that use a visitor's browser ----
@@ -140,15 +140,22 @@ static bool take_argument(struct cn_greeting *greeting, char *argument)
     return true;
 }
 
+// A token has its own place (edge_token.c); nothing else may be so long.
+static bool is_right_length(const char *argument, int len)
+{
+    return len < HEADER_BYTES || strncmp(argument, "token=", 6) == 0;
+}
+
 static enum verdict read_query(struct lws *wsi, struct cn_greeting *greeting)
 {
-    char argument[HEADER_BYTES];
+    char argument[ARGUMENT_BYTES];
     for (int i = 0;; i++) {
         int len =
             lws_hdr_copy_fragment(wsi, argument, sizeof(argument), WSI_TOKEN_HTTP_URI_ARGS, i);
         if (len < 0 && lws_hdr_fragment_length(wsi, WSI_TOKEN_HTTP_URI_ARGS, i) == 0)
             return GOOD; // there are no more
-        if (len < 0 || (len > 0 && !take_argument(greeting, argument)))
+        if (len < 0 || !is_right_length(argument, len) ||
+            (len > 0 && !take_argument(greeting, argument)))
             return BAD_REQUEST;
     }
 }
@@ -218,12 +225,20 @@ int cn_handshake_check(struct cn_edge_loop *loop, struct lws *wsi)
 
 int cn_handshake_greet(struct cn_edge_loop *loop, struct lws *wsi, struct cn_conn *conn)
 {
-    struct cn_greeting *greeting = calloc(1, sizeof(*greeting));
+    char text[CN_TOKEN_HEADER_BYTES];
+    struct cn_str token = {NULL, 0};
+    if (strcmp(loop->edge->config->auth, "token") == 0)
+        token = cn_token_find(loop->edge->config, wsi, text);
+    struct cn_greeting *greeting = calloc(1, sizeof(*greeting) + token.len + 1);
     if (!greeting || read_query(wsi, greeting)) {
         free(greeting);
         return STOP;
     }
     read_address(loop->edge, wsi, greeting);
+    if (token.ptr) {
+        memcpy(greeting->token, token.ptr, token.len);
+        greeting->hello.token = (struct cn_str){greeting->token, token.len};
+    }
     conn->greeting = greeting;
     return 0;
 }

@@ -29,6 +29,7 @@
 
 enum {
     CN_ADDRESS_BYTES = 64,
+    CN_TOKEN_HEADER_BYTES = 4096 + 1, // more than all headers of a request may have
     CN_AWAITED_MAX = 128, // newcomers that a loop looks after itself while connections end
     CN_OPERATORS_MAX = 64 // connections to the internal listener; part of the reserved descriptors
 };
@@ -226,6 +227,16 @@ void cn_ws_gone(struct cn_conn *conn);
 // Closes the connections that their sessions want closed.
 void cn_ws_close_wanted(struct cn_edge_loop *loop);
 
+// ---- edge_token.c ----
+
+// The token that a handshake brings, in `out`, or one that is absent: of the header Authorization,
+// of a subprotocol bearer.TOKEN, or, if the settings allow it, of the query.
+struct cn_str cn_token_find(const struct cn_config *config, struct lws *wsi,
+                            char out[CN_TOKEN_HEADER_BYTES]);
+
+// True when no subprotocols are offered, or ours among them: a browser does not take another.
+bool cn_token_offers_are_good(struct lws *wsi);
+
 // ---- edge_handshake.c ----
 
 // What the handshake said, kept until the socket is a WebSocket. Free with free(3).
@@ -234,6 +245,7 @@ struct cn_greeting {
     char user[CN_NAME_MAX + 1];
     char room[CN_NAME_MAX + 1];
     char address[CN_ADDRESS_BYTES];
+    char token[]; // with a NUL
 };
 
 // Checks a request to upgrade (RFC 6455 section 4.2.1 and more, see docs/protocol.md). 0: good.

@@ -54,19 +54,42 @@ static bool may_call(const struct cn_config *config, const struct cn_api_head *h
     return head->is_local && !head->is_from_page;
 }
 
+static const struct {
+    struct cn_str path;
+    bool is_post;
+} routes[] = {
+#define X(symbol, path, is_post) {{(path), sizeof(path) - 1}, (is_post)},
+    CN_API_ROUTE_TABLE(X)
+#undef X
+};
+
+enum cn_api_route cn_api_route_of(struct cn_str path)
+{
+    int route = 0;
+    while (route < CN_API_ROUTES && !cn_str_equal(path, routes[route].path))
+        route++;
+    return (enum cn_api_route)route;
+}
+
+bool cn_api_route_is_post(enum cn_api_route route)
+{
+    return route == CN_API_ROUTES || routes[route].is_post;
+}
+
 bool cn_api_check(const struct cn_config *config, const struct cn_api_head *head,
                   enum cn_problem *problem)
 {
     if (!may_call(config, head, problem))
         return false;
     *problem = CN_PROBLEM_NOT_FOUND;
-    if (!cn_str_equal(head->path, CN_STR_LITERAL("/api/v1/publish")))
+    enum cn_api_route route = cn_api_route_of(head->path);
+    if (route == CN_API_ROUTES)
         return false;
     *problem = CN_PROBLEM_BAD_METHOD;
-    if (!head->is_post)
+    if (routes[route].is_post ? !head->is_post : !head->is_get)
         return false;
     *problem = CN_PROBLEM_BAD_TYPE;
-    return is_json(head->content_type);
+    return !routes[route].is_post || is_json(head->content_type);
 }
 
 // ---- Answers ----
@@ -190,4 +213,13 @@ enum cn_err cn_api_publish(struct cn_loop *loop, struct cn_str body, struct cn_s
     }
     cn_request_fini(&request);
     return err;
+}
+
+enum cn_err cn_api_take(struct cn_loop *loop, enum cn_api_route route, struct cn_str body,
+                        struct cn_str key, const struct cn_api_caller *caller,
+                        enum cn_problem *problem)
+{
+    if (route == CN_API_PUBLISH)
+        return cn_api_publish(loop, body, key, caller, problem);
+    return cn_api_judge(loop, route == CN_API_DISCONNECT, body, caller, problem);
 }

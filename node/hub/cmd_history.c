@@ -19,6 +19,7 @@ struct cn_history {
     enum cn_read_kind kind; // CN_READ_NEWEST becomes CN_READ_BEFORE after the first page
     struct cn_pos at;       // what was looked at last
     bool more;              // the log goes on from there
+    int64_t from_ms;        // entries of before are not for who asks
     unsigned pages;         // that may still be read
     size_t room;            // bytes that the entries may have
     size_t limit;
@@ -62,21 +63,31 @@ static bool is_done(const struct cn_history *history)
     return history->count == history->limit || (history->count > 0 && history->room == 0);
 }
 
+static bool is_early(const struct cn_history *history, const struct cn_entry *entry)
+{
+    return history->from_ms > 0 && cn_codec_entry_ts(entry->text) < history->from_ms;
+}
+
 enum cn_err cn_history_take(struct cn_history *history, const struct cn_page *page)
 {
     bool forward = history->kind == CN_READ_AFTER;
+    bool is_over = false;
     size_t i = 0;
-    for (; i < page->count && !is_done(history); i++) {
+    for (; i < page->count && !is_done(history) && !is_over; i++) {
         const struct cn_entry *entry = &page->entries[forward ? i : page->count - 1 - i];
-        enum cn_err err = is_looked_for(history, entry) ? take(history, entry) : CN_OK;
+        bool early = is_early(history, entry);
+        is_over = early && !forward; // for who asks the log begins behind it
+        enum cn_err err = !early && is_looked_for(history, entry) ? take(history, entry) : CN_OK;
         if (err == CN_FULL)
             break;
         if (err)
             return err;
         history->at = entry->pos;
     }
-    // A page of which the bus left everything out, as it was not well-formed, is the end.
-    history->more = i < page->count || (page->more && page->count > 0);
+    // What the bus left out at the end of the page was looked at as well.
+    if (i == page->count && !is_done(history) && !cn_pos_is_zero(page->edge))
+        history->at = page->edge;
+    history->more = !is_over && (i < page->count || (page->more && !cn_pos_is_zero(page->edge)));
     if (!forward)
         history->kind = CN_READ_BEFORE;
     return CN_OK;
@@ -119,6 +130,8 @@ static struct cn_history *new_history(const struct cn_session *session,
                     : request->has_before ? CN_READ_BEFORE
                                           : CN_READ_NEWEST;
     history->at = request->has_after ? request->after : request->before;
+    if (!request->with.ptr)
+        history->from_ms = cn_auth_from_ms(session->grant, cn_channel_name_bare(channel));
     history->pages = request->with.ptr ? PAGES_AT_MOST : 1;
     history->room = (size_t)session->loop->hub->config->outbox_bytes / 2;
     history->limit = request->limit;

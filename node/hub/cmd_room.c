@@ -165,8 +165,9 @@ void cmd_join(struct cn_session *session, const struct cn_request *request)
         cn_session_problem(session, CN_PROBLEM_TOO_MANY_ROOMS, request->id);
         return;
     }
-    const struct cn_recovery_order order = {
+    struct cn_recovery_order order = {
         .has_since = request->has_since, .since = request->since, .id = request->id};
+    cn_pass_temper(session, cn_channel_name_bare(&channel), &order);
     enum cn_err err = cn_member_join(session, &channel, &order);
     if (err)
         cn_session_problem(session, cn_problem_of(err), request->id);
@@ -181,6 +182,6 @@ void cmd_leave(struct cn_session *session, const struct cn_request *request)
         return;
     }
     supersede(member);
-    cn_session_answer(
-        session, cn_codec_left(&session->loop->text, cn_channel_name_bare(&channel), request->id));
+    cn_session_answer(session, cn_codec_left(&session->loop->text, cn_channel_name_bare(&channel),
+                                             request->id, (struct cn_str){NULL, 0}));
 }

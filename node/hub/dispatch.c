@@ -4,6 +4,7 @@
 //   the edge      cn_ws_receive            reassembles, bounds
 //   cn_session_receive                     counts, notes the sign of life
 //   cn_dispatch                            one parse; the table below
+//   cn_auth_allows                         may it? By the table's row
 //     cmd_message, cmd_direct              the entry's body is made once
 //       cn_publish_send                    a letter to main
 //   main's turn   cn_hub_turn
@@ -14,21 +15,60 @@
 #include "chatnode/codec.h"
 #include "hub_private.h"
 
+enum { TOKEN_REQUEST_MAX_BYTES = CN_TOKEN_BYTES_MAX + 1024 };
+
 typedef void command(struct cn_session *session, const struct cn_request *request);
 
-static command *const commands[CN_REQUEST_COUNT] = {
-    [CN_REQUEST_MESSAGE] = cmd_message, [CN_REQUEST_DIRECT] = cmd_direct,
-    [CN_REQUEST_JOIN] = cmd_join,       [CN_REQUEST_LEAVE] = cmd_leave,
-    [CN_REQUEST_HISTORY] = cmd_history, [CN_REQUEST_PING] = cmd_ping,
+// What does a request, and what it needs.
+static const struct row {
+    command *run;
+    struct cn_access access;
+} rows[CN_REQUEST_COUNT] = {
+    [CN_REQUEST_MESSAGE] = {cmd_message, {CN_ACCESS_ROOM, CN_RIGHT_SEND}},
+    [CN_REQUEST_DIRECT] = {cmd_direct, {.kind = CN_ACCESS_DIRECT}},
+    [CN_REQUEST_JOIN] = {cmd_join, {CN_ACCESS_ROOM, CN_RIGHT_JOIN}},
+    [CN_REQUEST_LEAVE] = {cmd_leave, {.kind = CN_ACCESS_OWN}},
+    [CN_REQUEST_HISTORY] = {cmd_history, {CN_ACCESS_ROOM, CN_RIGHT_HISTORY}},
+    [CN_REQUEST_AUTH] = {cmd_auth, {.kind = CN_ACCESS_FREE}},
+    [CN_REQUEST_PING] = {cmd_ping, {.kind = CN_ACCESS_OWN}},
 };
+
+// A conversation is read from the own inbox.
+static const struct cn_access own = {.kind = CN_ACCESS_OWN};
+
+static void run(struct cn_session *session, const struct cn_request *request)
+{
+    const struct row *row = &rows[request->type];
+    const struct cn_auth *auth = session->loop->hub->auth;
+    enum cn_problem problem;
+    if (auth) {
+        struct cn_channel_name channel = cn_request_room(session, request);
+        if (!cn_auth_allows(auth, session->grant, request->with.ptr ? &own : &row->access,
+                            cn_channel_name_bare(&channel), &problem)) {
+            cn_session_problem(session, problem, request->id);
+            return;
+        }
+    }
+    row->run(session, request);
+}
+
+// Nobody has to read much of who has not said who he is.
+static bool is_too_long(const struct cn_session *session, struct cn_str text)
+{
+    return session->state == CN_SESSION_WAITING && text.len > TOKEN_REQUEST_MAX_BYTES;
+}
 
 void cn_dispatch(struct cn_session *session, struct cn_str text)
 {
     struct cn_request request = {0};
     enum cn_problem problem = CN_PROBLEM_INTERNAL;
+    if (is_too_long(session, text)) {
+        cn_session_problem(session, CN_PROBLEM_UNAUTHENTICATED, request.id);
+        return;
+    }
     enum cn_err err = cn_request_decode(text, &request, &problem);
     if (err == CN_OK)
-        commands[request.type](session, &request);
+        run(session, &request);
     else
         cn_session_problem(session, err == CN_INVALID ? problem : CN_PROBLEM_INTERNAL, request.id);
     cn_request_fini(&request);

@@ -26,6 +26,9 @@ static enum cn_err make_bus(struct cn_hub *hub, const char **why)
         .queue = (size_t)config->bus_queue,
         // JSON may need six bytes for one of a message's.
         .entry_bytes = (size_t)config->max_message_bytes * 6 + ENTRY_OVERHEAD_BYTES,
+        .keys = config->bus_key,
+        .takes_unsealed = config->bus_unsealed,
+        .notices_path = config->revocations_file,
         .required = hub->required,
         .watchdog_ms = config->watchdog_ms,
         .held_messages = (size_t)config->held_messages,
@@ -42,6 +45,8 @@ static enum cn_err make_bus(struct cn_hub *hub, const char **why)
         .on_state = cn_supervisor_on_state,
         .on_durability = cn_supervisor_on_durability,
         .on_fatal = cn_supervisor_on_fatal,
+        .on_notice = cn_revocation_on_notice,
+        .on_noticed = cn_revocation_on_noticed,
     };
     return cn_bus_new(hub->reactor, &options, &events, &hub->bus, why);
 }
@@ -107,7 +112,10 @@ enum cn_err cn_hub_new(const struct cn_hub_parts *parts, struct cn_hub **out, co
     cn_mailbox_init(&hub->asks, (size_t)hub->config->bus_queue, no_wake, NULL);
 
     hub->registry = cn_registry_new();
-    enum cn_err err = hub->registry ? make_loops(hub) : CN_NOMEM;
+    hub->revocations = cn_revocations_new();
+    enum cn_err err = hub->registry && hub->revocations ? make_loops(hub) : CN_NOMEM;
+    if (!err)
+        err = cn_auth_new(hub->config, hub, &hub->auth, why);
     if (!err)
         err = cn_timer_new(hub->reactor, cn_channel_retry_missed, hub, &hub->missed_timer);
     if (!err)
@@ -124,7 +132,15 @@ enum cn_err cn_hub_new(const struct cn_hub_parts *parts, struct cn_hub **out, co
 enum cn_err cn_hub_start(struct cn_hub *hub)
 {
     enum cn_err err = cn_supervisor_start(hub);
+    if (!err)
+        cn_auth_start(hub->auth);
     return err ? err : cn_bus_start(hub->bus);
+}
+
+enum cn_err cn_hub_reload(struct cn_hub *hub, const struct cn_config *fresh, const char **why)
+{
+    enum cn_err err = cn_bus_rekey(hub->bus, fresh->bus_key, fresh->bus_unsealed, why);
+    return err ? err : cn_auth_reload(hub->auth, fresh, why);
 }
 
 void cn_hub_free(struct cn_hub *hub)
@@ -146,6 +162,8 @@ void cn_hub_free(struct cn_hub *hub)
     for (unsigned i = 0; hub->loops && i < hub->loop_count; i++)
         cn_loop_free(hub->loops[i]);
     free(hub->loops);
+    cn_revocations_free(hub->revocations);
+    cn_auth_free(hub->auth);
     cn_registry_free(hub->registry);
     cn_pool_fini(&hub->letters);
     cn_frame_pools_fini(&hub->frames);

@@ -24,8 +24,12 @@
 #include "chatnode/registry.h"
 #include "chatnode/session.h"
 
+#include "api_private.h"
+#include "commands_private.h"
 #include "log_private.h"
+#include "pass_private.h"
 #include "publish_private.h"
+#include "revocation_private.h"
 #include "session_private.h"
 #include "supervisor_private.h"
 
@@ -44,8 +48,10 @@ struct cn_hub {
     int64_t started_ms;
     uint64_t nonce; // of this run, in the ids that the node makes up
     enum cn_durability required;
+    struct cn_auth *auth; // NULL: open mode
     // Any thread.
-    struct cn_mailbox asks; // of struct cn_ask; main reads
+    struct cn_revocations *revocations; // with a lock of its own
+    struct cn_mailbox asks;             // of struct cn_ask; main reads
     atomic_bool draining;
     atomic_bool bus_up;
     atomic_int bus_cause;  // enum cn_bus_cause, while it is not up
@@ -141,6 +147,7 @@ struct cn_recovery_order {
     struct cn_pos since;
     bool newest;      // without `since`: the newest entries first
     bool patient;     // waits for the bus as long as it takes; else an error after the deadline
+    bool has_gap;     // without `since`: it asked for one that it may not have, and is told
     struct cn_str id; // of the join; absent: none
 };
 
@@ -196,22 +203,5 @@ void cn_member_set_behind(struct cn_member *member, bool behind);
 
 // The feed's channel is not followed by main any more: reopens or frees it.
 void cn_feed_on_closed(struct cn_loop *loop, struct cn_feed *feed);
-
-// ---- dispatch.c and the commands ----
-
-void cn_dispatch(struct cn_session *session, struct cn_str text);
-void cmd_message(struct cn_session *session, const struct cn_request *request);
-void cmd_direct(struct cn_session *session, const struct cn_request *request);
-void cmd_join(struct cn_session *session, const struct cn_request *request);
-void cmd_leave(struct cn_session *session, const struct cn_request *request);
-void cmd_history(struct cn_session *session, const struct cn_request *request);
-void cmd_ping(struct cn_session *session, const struct cn_request *request);
-
-// The room that a request names, or the default room. CN_INVALID never happens for a decoded one.
-struct cn_channel_name cn_request_room(const struct cn_session *session,
-                                       const struct cn_request *request);
-
-// What a client is told when a request could not be done.
-enum cn_problem cn_problem_of(enum cn_err err);
 
 #endif

@@ -43,6 +43,8 @@ struct cn_loop *cn_loop_new(struct cn_hub *hub, unsigned index)
     cn_list_init(&loop->next);
     cn_list_init(&loop->warm);
     cn_list_init(&loop->dirty);
+    cn_list_init(&loop->newcomers);
+    cn_agenda_init(&loop->expiring);
     cn_list_init(&loop->idle);
     cn_list_init(&loop->awaiting);
     cn_list_init(&loop->joining);
@@ -83,6 +85,7 @@ void cn_loop_free(struct cn_loop *loop)
         cn_feed_free(feed);
     }
     cn_hash_fini(&loop->feeds);
+    cn_agenda_fini(&loop->expiring);
     cn_buf_fini(&loop->span);
     cn_buf_fini(&loop->behind);
     cn_buf_fini(&loop->text);
@@ -198,6 +201,7 @@ int64_t cn_loop_tick(struct cn_loop *loop)
     int64_t now_ms = cn_clock_ms();
     atomic_store_explicit(&loop->alive_ms, now_ms, memory_order_relaxed);
     cn_session_sweep(loop, now_ms);
+    cn_pass_sweep(loop, now_ms);
     cn_recovery_sweep(loop, now_ms);
     cn_shelf_sweep(loop, now_ms);
     cn_fanout_sweep(loop, now_ms);
@@ -210,6 +214,8 @@ int64_t cn_loop_tick(struct cn_loop *loop)
     if (!cn_list_is_empty(&loop->going) || !cn_list_is_empty(&loop->joining) ||
         !cn_list_is_empty(&loop->retrying))
         tick_ms = least(tick_ms, 50);
+    if (loop->hub->auth)
+        tick_ms = cn_pass_next_ms(loop, tick_ms);
     return tick_ms < TICK_MIN_MS ? TICK_MIN_MS : least(tick_ms, TICK_MAX_MS);
 }
 

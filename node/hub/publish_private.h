@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// What the files of the hub share about publishes, of sessions and of the HTTP API.
+// publish.c: publishes of sessions and of the HTTP API, from a loop to the bus and back (reads:
+// log_private.h).
 #ifndef CHATNODE_PUBLISH_PRIVATE_H
 #define CHATNODE_PUBLISH_PRIVATE_H
 
@@ -11,8 +12,6 @@
 #include "chatnode/mailbox.h"
 #include "chatnode/pool.h"
 #include "chatnode/session.h"
-
-// ---- publish.c: publishes, from a loop to the bus and back (reads: log_private.h) ----
 
 // Sends a publish of `session` to the bus: `leg` says what it is part of. The answer comes as ack
 // or error. CN_FULL: too much waits already; CN_NOMEM. Loop's thread.
@@ -41,11 +40,5 @@ struct cn_publish_order {
 CN_MUSTCHECK enum cn_err cn_publish_send_for(struct cn_loop *loop,
                                              const struct cn_api_caller *caller,
                                              const struct cn_publish_order *order);
-
-// ---- api.c ----
-
-// Answers the caller: what has come of its publish, which had this id. The loop's thread.
-void cn_api_on_published(const struct cn_api_caller *caller, struct cn_str id,
-                         const struct cn_published *result);
 
 #endif

@@ -25,7 +25,9 @@ struct cn_recovery {
     bool has_since;
     bool newest;
     bool patient;
-    bool joined; // the answer to the join is out
+    bool has_gap;  // it asked for a position that it may not resume from
+    bool joined;   // the answer to the join is out
+    bool is_apart; // a gap was told, and no entry since
     char id[CN_NAME_MAX + 1];
     size_t id_len;
 };
@@ -61,6 +63,9 @@ static void tell_joined(struct cn_member *member, bool recovered)
 
 static void tell_gap(struct cn_member *member)
 {
+    if (member->recovery->is_apart)
+        return;
+    member->recovery->is_apart = true;
     cn_session_answer(member->session,
                       cn_codec_gap_reset(&member->session->loop->text, room_of(member)));
 }
@@ -70,6 +75,42 @@ static void give_up(struct cn_member *member)
 {
     cn_session_problem(member->session, CN_PROBLEM_UNAVAILABLE, id_of(member->recovery));
     cn_member_leave(member);
+}
+
+// ---- What is not for the member: entries of before a moment that its token names ----
+
+static int64_t from_ms_of(const struct cn_member *member)
+{
+    const struct cn_grant *grant = member->session->grant;
+    struct cn_str room = grant ? room_of(member) : (struct cn_str){NULL, 0};
+    return room.ptr ? cn_auth_from_ms(grant, room) : 0;
+}
+
+static bool is_early(const struct cn_frame *frame, int64_t from_ms)
+{
+    return !cn_pos_is_zero(frame->pos) && cn_codec_entry_ts(cn_frame_payload(frame)) < from_ms;
+}
+
+// The index after the last early frame of the page, `at` if there is none behind it.
+static size_t after_early(const struct cn_member *member, const struct cn_page_copy *page,
+                          size_t at)
+{
+    int64_t from_ms = from_ms_of(member);
+    size_t index = from_ms > 0 ? page->count : at;
+    while (index > at && !is_early(page->frames[index - 1], from_ms))
+        index--;
+    return index;
+}
+
+// The same of the feed's ring.
+static uint64_t after_early_of_ring(const struct cn_member *member, uint64_t ordinal)
+{
+    const struct cn_ring *ring = &member->feed->ring;
+    int64_t from_ms = from_ms_of(member);
+    uint64_t at = from_ms > 0 ? ring->next : ordinal;
+    while (at > ordinal && !is_early(cn_ring_at(ring, at - 1), from_ms))
+        at--;
+    return at;
 }
 
 // ---- Life ----
@@ -118,6 +159,7 @@ enum cn_err cn_recovery_new(struct cn_member *member, const struct cn_recovery_o
     recovery->has_since = order->has_since;
     recovery->newest = order->newest;
     recovery->patient = order->patient;
+    recovery->has_gap = order->has_gap;
     recovery->deadline_ms = cn_clock_ms() + loop->hub->config->publish_deadline_ms;
     recovery->id_len = order->id.len;
     if (order->id.len > 0)
@@ -131,8 +173,11 @@ enum cn_err cn_recovery_new(struct cn_member *member, const struct cn_recovery_o
 }
 
 // The member is served from the ring from now on.
-static void go_live(struct cn_member *member, uint64_t ordinal)
+static void go_live(struct cn_member *member, uint64_t from)
 {
+    uint64_t ordinal = after_early_of_ring(member, from);
+    if (ordinal > from)
+        tell_gap(member);
     cn_recovery_free(member->recovery);
     member->recovery = NULL;
     member->state = CN_MEMBER_LIVE;
@@ -156,9 +201,14 @@ static void retry_later(struct cn_recovery *recovery)
 static void begin_page(struct cn_member *member, struct cn_page_copy *page, size_t at)
 {
     struct cn_recovery *recovery = member->recovery;
-    tell_joined(member, recovery->kind == CN_READ_AFTER);
+    size_t first = after_early(member, page, at);
+    tell_joined(member, recovery->kind == CN_READ_AFTER && first == at);
+    if (first > at) {
+        tell_gap(member);
+        member->pos = page->frames[first - 1]->pos;
+    }
     recovery->page = page;
-    recovery->at = at;
+    recovery->at = first;
     recovery->helps = at < page->count;
     recovery->alone = recovery->alone && !recovery->helps;
     cn_fanout_due(member);
@@ -216,7 +266,7 @@ void cn_recovery_begin(struct cn_member *member)
     cn_list_remove(&recovery->waiting);
     member->state = CN_MEMBER_REPLAYING;
     if (recovery->has_since && !cn_ring_after(&feed->ring, member->pos, &ordinal)) {
-        tell_joined(member, true);
+        tell_joined(member, after_early_of_ring(member, ordinal) == ordinal);
         go_live(member, ordinal);
     } else if (recovery->has_since) {
         ask_after(member);
@@ -224,6 +274,8 @@ void cn_recovery_begin(struct cn_member *member)
         ask_newest(member);
     } else {
         tell_joined(member, false);
+        if (recovery->has_gap)
+            tell_gap(member);
         member->pos = feed->tail;
         go_live(member, feed->ring.next);
     }
@@ -368,6 +420,7 @@ static struct cn_str page_span(struct cn_member *member, struct cn_buf *out)
     struct cn_recovery *recovery = member->recovery;
     struct cn_page_copy *page = recovery->page;
     const struct cn_frame *frame = page->frames[recovery->at];
+    recovery->is_apart = false;
     out->len = 0;
     while (recovery->at < page->count && out->len + page->frames[recovery->at]->len <= out->cap) {
         frame = page->frames[recovery->at++];

@@ -154,7 +154,8 @@ enum cn_err cn_registry_add(struct cn_registry *registry, struct cn_str user,
     enum cn_err err = add_by_id(registry, entry);
     if (err)
         return err;
-    err = add_to_user(registry, user, entry);
+    if (user.ptr)
+        err = add_to_user(registry, user, entry);
     if (err) {
         remove_by_id(registry, entry);
         return err;
@@ -163,10 +164,18 @@ enum cn_err cn_registry_add(struct cn_registry *registry, struct cn_str user,
     return CN_OK;
 }
 
+enum cn_err cn_registry_name(struct cn_registry *registry, struct cn_str user,
+                             struct cn_registration *entry)
+{
+    CN_ASSERT(!entry->user);
+    return add_to_user(registry, user, entry);
+}
+
 void cn_registry_remove(struct cn_registry *registry, struct cn_registration *entry)
 {
     remove_by_id(registry, entry);
-    remove_from_user(registry, entry);
+    if (entry->user)
+        remove_from_user(registry, entry);
     atomic_fetch_sub_explicit(&registry->count, 1, memory_order_relaxed);
 }
 

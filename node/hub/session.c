@@ -46,16 +46,18 @@ static void leave_all(struct cn_session *session)
         cn_member_leave(CN_CONTAINER(link, struct cn_member, of_session));
 }
 
-// Ends an open session: out of the registry, out of every channel, out of every queue.
+// Ends a live session: out of the registry, out of every channel, out of every queue.
 static void end(struct cn_session *session, enum cn_reason reason)
 {
     change_state(session, CN_SESSION_CLOSING);
     session->loop->in_flight -= session->in_flight;
-    CN_LOG(
-        DEBUG, "session.closed", "a session ended", CN_F_INT("session", session->registration.id),
-        CN_F_STR("user", session->registration.user), CN_F_STR("reason", cn_reason_name(reason)));
+    CN_LOG(DEBUG, "session.closed", "a session ended",
+           CN_F_INT("session", session->registration.id),
+           CN_F_VIEW("user", cn_session_user(session)), CN_F_STR("reason", cn_reason_name(reason)));
     cn_registry_remove(session->loop->hub->registry, &session->registration);
     leave_all(session);
+    cn_pass_free(session->pass);
+    session->pass = NULL;
     cn_list_remove(&session->queued);
     cn_list_remove(&session->going);
     cn_list_remove(&session->stalled);
@@ -65,7 +67,7 @@ static void end(struct cn_session *session, enum cn_reason reason)
 
 void cn_session_close(struct cn_session *session, enum cn_reason reason)
 {
-    if (session->state != CN_SESSION_OPEN)
+    if (!cn_session_is_live(session))
         return;
     end(session, reason);
     (void)!cn_session_flush(session);
@@ -76,7 +78,7 @@ void cn_session_close(struct cn_session *session, enum cn_reason reason)
 
 void cn_session_detach(struct cn_session *session, enum cn_reason reason)
 {
-    if (session->state == CN_SESSION_OPEN)
+    if (cn_session_is_live(session))
         end(session, reason);
     change_state(session, CN_SESSION_DEAD);
     session->sink = NULL;
@@ -91,6 +93,7 @@ void cn_session_sweep_dead(struct cn_loop *loop)
     while ((link = cn_list_pop_front(&loop->dead))) {
         struct cn_session *session = CN_CONTAINER(link, struct cn_session, queued);
         cn_buf_fini(&session->outbox);
+        cn_grant_free(session->grant);
         free(session);
     }
 }
@@ -113,6 +116,7 @@ static struct cn_str make_guest_name(const struct cn_loop *loop, char name[CN_NA
 static void welcome(struct cn_session *session)
 {
     const struct cn_hub *hub = session->loop->hub;
+    const struct cn_grant *grant = session->grant;
     char id[20];
     int id_len = snprintf(id, sizeof(id), "%llx", (unsigned long long)session->registration.id);
     const struct cn_welcome words = {
@@ -126,6 +130,10 @@ static void welcome(struct cn_session *session)
         .max_in_flight = (unsigned)hub->config->max_in_flight,
         .dedupe_ms = hub->config->dedupe_ttl_s * 1000,
         .durability = cn_str_of(cn_durability_word(cn_supervisor_durability(hub))),
+        .has_token = grant != NULL,
+        .name = grant ? grant->name : (struct cn_str){NULL, 0},
+        .expires_s = grant ? grant->expires_s : 0,
+        .expires_in_ms = grant ? grant->expires_s * 1000 - cn_clock_wall_ms() : 0,
     };
     cn_session_answer(session, cn_codec_welcome(&session->loop->text, &words));
 }
@@ -138,6 +146,22 @@ static enum cn_err join_first(struct cn_session *session, enum cn_channel_kind k
     return err ? err : cn_member_join(session, &channel, order);
 }
 
+// Its room, if it may join it.
+static enum cn_err join_room(struct cn_session *session, struct cn_str room,
+                             const struct cn_hello *hello)
+{
+    static const struct cn_access join = {CN_ACCESS_ROOM, CN_RIGHT_JOIN};
+    struct cn_recovery_order order = {
+        .has_since = hello->has_since, .since = hello->since, .patient = true};
+    enum cn_problem problem;
+    if (cn_auth_allows(session->loop->hub->auth, session->grant, &join, room, &problem)) {
+        cn_pass_temper(session, room, &order);
+        return join_first(session, CN_CHANNEL_ROOM, room, &order);
+    }
+    cn_session_problem(session, problem, (struct cn_str){NULL, 0});
+    return CN_OK;
+}
+
 static enum cn_err join_channels(struct cn_session *session, const struct cn_hello *hello)
 {
     const struct cn_recovery_order inbox = {.has_since = hello->has_inbox_since,
@@ -148,11 +172,19 @@ static enum cn_err join_channels(struct cn_session *session, const struct cn_hel
     struct cn_str room = hello->room;
     if (!room.ptr)
         room = cn_str_of(session->loop->hub->config->default_room);
-    if (err || room.len == 0)
-        return err;
-    const struct cn_recovery_order order = {
-        .has_since = hello->has_since, .since = hello->since, .patient = true};
-    return join_first(session, CN_CHANNEL_ROOM, room, &order);
+    return err || room.len == 0 ? err : join_room(session, room, hello);
+}
+
+void cn_session_begin(struct cn_session *session, const struct cn_hello *hello)
+{
+    change_state(session, CN_SESSION_OPEN);
+    cn_session_alive(session);
+    CN_LOG(DEBUG, "session.opened", "a session began",
+           CN_F_INT("session", session->registration.id),
+           CN_F_STR("user", session->registration.user), CN_F_VIEW("address", hello->address));
+    welcome(session);
+    if (session->state == CN_SESSION_OPEN && join_channels(session, hello))
+        cn_session_close(session, CN_REASON_INTERNAL);
 }
 
 static void init(struct cn_session *session, struct cn_loop *loop, struct cn_sink *sink)
@@ -169,6 +201,23 @@ static void init(struct cn_session *session, struct cn_loop *loop, struct cn_sin
     cn_buf_init(&session->outbox, loop->text.max_bytes + CN_FRAME_HEADER_MAX);
 }
 
+// Into the registry: under its name, or, where tokens are asked for, without one.
+static enum cn_err enter(struct cn_session *session, const struct cn_hello *hello)
+{
+    struct cn_hub *hub = session->loop->hub;
+    char guest[CN_NAME_MAX];
+    struct cn_str user = {NULL, 0};
+    if (!hub->auth)
+        user = hello->user.ptr ? hello->user : make_guest_name(session->loop, guest);
+    enum cn_err err = cn_registry_add(hub->registry, user, &session->registration);
+    if (err || !hub->auth)
+        return err;
+    err = cn_pass_new(session, hello);
+    if (err)
+        cn_registry_remove(hub->registry, &session->registration);
+    return err;
+}
+
 enum cn_err cn_session_new(struct cn_loop *loop, struct cn_sink *sink, const struct cn_hello *hello,
                            struct cn_session **out)
 {
@@ -176,25 +225,19 @@ enum cn_err cn_session_new(struct cn_loop *loop, struct cn_sink *sink, const str
     if (!session)
         return CN_NOMEM;
     init(session, loop, sink);
-    char guest[CN_NAME_MAX];
-    struct cn_str user = hello->user.ptr ? hello->user : make_guest_name(loop, guest);
-    enum cn_err err = cn_registry_add(loop->hub->registry, user, &session->registration);
+    enum cn_err err = enter(session, hello);
     if (err) {
         free(session);
         return err;
     }
     loop->session_count++;
-    session->due_ms = cn_clock_ms() + loop->hub->config->ping_interval_ms;
-    cn_list_push_back(&loop->idle, &session->queued);
     cn_metrics_add(CN_M_SESSIONS, 1);
     cn_metrics_add(CN_M_SESSIONS_OPENED, 1);
-    CN_LOG(DEBUG, "session.opened", "a session began",
-           CN_F_INT("session", session->registration.id),
-           CN_F_STR("user", session->registration.user), CN_F_VIEW("address", hello->address));
     *out = session;
-    welcome(session);
-    if (session->state == CN_SESSION_OPEN && join_channels(session, hello))
-        cn_session_close(session, CN_REASON_INTERNAL);
+    if (!session->pass)
+        cn_session_begin(session, hello);
+    else if (hello->token.ptr)
+        cn_pass_show(session, hello->token, (struct cn_str){NULL, 0});
     cn_session_settle(session);
     return CN_OK;
 }
@@ -215,7 +258,7 @@ void cn_session_answered(struct cn_session *session)
 
 void cn_session_receive(struct cn_session *session, struct cn_str text)
 {
-    if (session->state != CN_SESSION_OPEN)
+    if (!cn_session_is_live(session))
         return;
     cn_metrics_add(CN_M_REQUESTS, 1);
     cn_session_alive(session);
@@ -225,7 +268,7 @@ void cn_session_receive(struct cn_session *session, struct cn_str text)
 
 void cn_session_receive_binary(struct cn_session *session)
 {
-    if (session->state != CN_SESSION_OPEN)
+    if (!cn_session_is_live(session))
         return;
     cn_metrics_add(CN_M_REQUESTS, 1);
     cn_session_alive(session);
@@ -304,7 +347,7 @@ static void doom(struct cn_session *session, enum cn_reason reason)
 
 void cn_session_answer(struct cn_session *session, enum cn_err made)
 {
-    if (session->state == CN_SESSION_OPEN && !is_doomed(session)) {
+    if (cn_session_is_live(session) && !is_doomed(session)) {
         enum cn_err queued = made ? made : enqueue(session);
         if (queued)
             doom(session, !made && queued == CN_FULL ? CN_REASON_SLOW : CN_REASON_INTERNAL);
@@ -315,8 +358,7 @@ void cn_session_answer(struct cn_session *session, enum cn_err made)
 
 void cn_session_mark(struct cn_session *session)
 {
-    if (session->state == CN_SESSION_OPEN && !session->choked &&
-        !cn_list_is_linked(&session->dirty))
+    if (cn_session_is_live(session) && !session->choked && !cn_list_is_linked(&session->dirty))
         cn_list_push_back(&session->loop->dirty, &session->dirty);
 }
 
@@ -332,7 +374,7 @@ static void choke(struct cn_session *session)
     struct cn_loop *loop = session->loop;
     session->choked = true;
     cn_recovery_stall(session);
-    if (session->state != CN_SESSION_OPEN)
+    if (!cn_session_is_live(session))
         return;
     session->stalled_ms = cn_clock_ms() + loop->hub->config->slow_timeout_ms;
     cn_list_push_back(&loop->stalled, &session->stalled);
@@ -405,7 +447,7 @@ bool cn_session_write_after_answers(struct cn_session *session, struct cn_str fr
 void cn_session_settle(struct cn_session *session)
 {
     cn_list_remove(&session->dirty);
-    if (session->state == CN_SESSION_OPEN && cn_session_flush(session))
+    if (cn_session_is_live(session) && cn_session_flush(session))
         cn_fanout_serve(session);
     if (is_doomed(session))
         cn_session_close(session, session->going_reason);
@@ -534,6 +576,7 @@ void cn_loop_send_away(struct cn_loop *loop, int64_t spread_ms, enum cn_reason r
     int64_t loops = loop->hub->loop_count;
     int64_t sessions = loop->session_count ? (int64_t)loop->session_count : 1;
     struct turns turns = {.next = loop->index, .step = loops, .count = sessions * loops};
+    send_list_away(&loop->newcomers, &turns, spread_ms, reason);
     send_list_away(&loop->idle, &turns, spread_ms, reason);
     send_list_away(&loop->awaiting, &turns, spread_ms, reason);
 }
@@ -546,6 +589,7 @@ static void close_list(struct cn_link *list, enum cn_reason reason)
 
 void cn_loop_close_all(struct cn_loop *loop, enum cn_reason reason)
 {
+    close_list(&loop->newcomers, reason);
     close_list(&loop->idle, reason);
     close_list(&loop->awaiting, reason);
 }

@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "chatnode/agenda.h"
 #include "chatnode/buf.h"
 #include "chatnode/codec.h"
 #include "chatnode/hash.h"
@@ -18,7 +19,9 @@
 #include "chatnode/registry.h"
 #include "chatnode/session.h"
 
+struct cn_grant;
 struct cn_hub;
+struct cn_pass;
 
 // ---- loop.c ----
 
@@ -36,18 +39,20 @@ struct cn_loop {
     struct cn_mailbox letters; // of struct cn_letter; main writes, the loop reads
     atomic_int_fast64_t alive_ms;
     // The loop's thread.
-    bool has_asked;          // something of main, which was not woken for it yet
-    struct cn_hash feeds;    // of struct cn_feed
-    struct cn_link pending;  // feeds with frames to flush
-    struct cn_link next;     // feeds that got frames during the flush under way, after their pass
-    struct cn_link warm;     // feeds whose ring keeps frames, the longest silent first
-    struct cn_link dirty;    // sessions with answers to write
-    struct cn_link idle;     // sessions by the time of their next ping
-    struct cn_link awaiting; // sessions by the time by which their pong is due
-    struct cn_link joining;  // recoveries by the time by which their feed must be live
-    struct cn_link retrying; // recoveries whose read failed
-    struct cn_link stalled;  // sessions with a full socket by the time by which it must have room
-    struct cn_link kept;     // pages on shelves, the longest unused first
+    bool has_asked;            // something of main, which was not woken for it yet
+    struct cn_hash feeds;      // of struct cn_feed
+    struct cn_link pending;    // feeds with frames to flush
+    struct cn_link next;       // feeds that got frames during the flush under way, after their pass
+    struct cn_link warm;       // feeds whose ring keeps frames, the longest silent first
+    struct cn_link dirty;      // sessions with answers to write
+    struct cn_link newcomers;  // sessions by the time by which they must have shown a token
+    struct cn_agenda expiring; // of struct cn_pass, by when the client is warned, or closed
+    struct cn_link idle;       // sessions by the time of their next ping
+    struct cn_link awaiting;   // sessions by the time by which their pong is due
+    struct cn_link joining;    // recoveries by the time by which their feed must be live
+    struct cn_link retrying;   // recoveries whose read failed
+    struct cn_link stalled;    // sessions with a full socket by the time by which it must have room
+    struct cn_link kept;       // pages on shelves, the longest unused first
     size_t kept_pages;
     size_t kept_bytes;
     struct cn_link dead;   // sessions to free at the end of the turn
@@ -82,6 +87,7 @@ void cn_loop_wake(struct cn_loop *loop);
 // ---- session.c ----
 
 enum cn_session_state {
+    CN_SESSION_WAITING, // for a token
     CN_SESSION_OPEN,
     CN_SESSION_CLOSING, // ended, the socket still there
     CN_SESSION_DEAD     // the socket is gone
@@ -95,10 +101,12 @@ struct cn_session {
     enum cn_session_state state;
     bool choked; // the socket is full: write nothing before cn_session_writable
     // The rest.
-    struct cn_registration registration; // name and id; in the registry while OPEN
+    struct cn_grant *grant; // owned; NULL in open mode, and while nobody knows who it is
+    struct cn_pass *pass;   // owned; NULL in open mode, and once it has ended
+    struct cn_registration registration; // name and id; in the registry until CLOSING
     struct cn_link members;              // of struct cn_member
     struct cn_link lagging;              // members that are behind
-    struct cn_link queued;               // in the loop's idle, awaiting or dead list
+    struct cn_link queued;               // in the loop's newcomers, idle, awaiting or dead list
     struct cn_link dirty;                // in the loop's list while something is to be written
     struct cn_link going;                // in the loop's list of those to be closed soon
     struct cn_link stalled;              // in the loop's list while choked
@@ -111,10 +119,16 @@ struct cn_session {
     uint32_t searches; // histories with a user, under way
 };
 
+// True until it ends.
+static inline bool cn_session_is_live(const struct cn_session *session)
+{
+    return session->state <= CN_SESSION_OPEN;
+}
+
 // The loop's pool of outboxes.
 void cn_session_pool_init(struct cn_pool *pool);
 
-// The session with this id if it is of this loop and open, or NULL.
+// The session with this id if it is of this loop and live, or NULL.
 struct cn_session *cn_session_find(struct cn_loop *loop, uint64_t id);
 
 static inline struct cn_str cn_session_user(const struct cn_session *session)
@@ -125,6 +139,8 @@ static inline struct cn_str cn_session_user(const struct cn_session *session)
 // One of the session's publishes or reads has gone to main, or its answer has come.
 void cn_session_asked(struct cn_session *session);
 void cn_session_answered(struct cn_session *session);
+// It is known who it is: from now on the session is open; sends `welcome`, joins inbox and room.
+void cn_session_begin(struct cn_session *session, const struct cn_hello *hello);
 
 // Queues `loop->text` as one text frame, to be written at the end of the turn. When the socket is
 // full and the outbox reaches its bound the session will be closed as slow; it stays open, with all

@@ -74,7 +74,13 @@ static const struct {
     ROW(CATCH_UPS, catch_ups),
     ROW(INJECTED, injected),
     ROW(DUPLICATES, duplicates),
-    ROW(BAD_ENTRIES, bad_entries),
+    ROW(BAD_SIZE, bad[CN_SEAL_FAULT_SIZE]),
+    ROW(BAD_FORM, bad[CN_SEAL_FAULT_FORM]),
+    ROW(BAD_VERSION, bad[CN_SEAL_FAULT_VERSION]),
+    ROW(BAD_UNSEALED, bad[CN_SEAL_FAULT_UNSEALED]),
+    ROW(BAD_UNKNOWN_KEY, bad[CN_SEAL_FAULT_UNKNOWN_KEY]),
+    ROW(BAD_SEAL, bad[CN_SEAL_FAULT_SEAL]),
+    ROW(BAD_UNSTORED, bad[CN_SEAL_FAULT_UNSTORED]),
     ROW(HELD_OVERFLOWS, overflows),
     ROW(LATE, late),
     ROW(REFUSED, refused),
@@ -144,6 +150,7 @@ static void look_around(void *arg)
 {
     struct cn_hub *hub = arg;
     report_bus(hub);
+    cn_revocation_sweep(hub, cn_clock_ms());
     report_log(hub);
     give_back(hub);
     cn_timer_start(hub->report_timer, REPORT_EVERY_MS);

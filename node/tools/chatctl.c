@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "bench_private.h"
+#include "mint.h"
 
 struct command {
     const char *name;
@@ -20,6 +21,7 @@ static int bench(int argc, char **argv)
 
 static const struct command commands[] = {
     {"bench", bench, "put load on one node or several, and measure"},
+    {"token", cn_mint_command, "make tokens and keys, and look into tokens"},
 };
 
 static int print_help(FILE *stream)

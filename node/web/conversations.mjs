@@ -218,6 +218,17 @@ export function isName(text) {
   return /^[A-Za-z0-9_.:-]{1,64}$/.test(text);
 }
 
+/** Whose token it is, as the token itself says; null if it says nothing like that. */
+export function subjectOf(token) {
+  try {
+    const claims = token.split(".")[1].replaceAll("-", "+").replaceAll("_", "/");
+    const { sub } = JSON.parse(atob(claims));
+    return typeof sub === "string" && isName(sub) ? sub : null;
+  } catch {
+    return null;
+  }
+}
+
 /** Cuts a text into [{text} | {text, href}]: the web addresses in it can be followed. */
 export function splitLinks(text) {
   const parts = [];

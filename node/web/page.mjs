@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 // The chat page: wires the client, the conversations and the elements of index.html together.
 
-import { Chatnode } from "./sdk/chatnode.mjs";
-import { Conversations, isName, parseInput } from "./conversations.mjs";
+import { CLOSE, Chatnode } from "./sdk/chatnode.mjs";
+import { Conversations, isName, parseInput, subjectOf } from "./conversations.mjs";
 import { LogView, el, paintAvatar } from "./view.mjs";
 
 const $ = (id) => document.getElementById(id);
@@ -22,7 +22,10 @@ const HELP = `/join ROOM joins a room
 /name NAME changes your name
 //TEXT says a text that begins with /`;
 
+const UNKNOWN = new Set([CLOSE.unauthenticated, CLOSE.expired, CLOSE.revoked]);
+
 let chat; // the client
+let token; // where the server asks for one; remembered nowhere
 let all; // the conversations
 let active; // the one that is shown
 let retryAt = 0; // when the client tries again
@@ -54,7 +57,7 @@ function rememberRooms() {
 function start(user) {
   chat?.close();
   all = new Conversations(user);
-  chat = new Chatnode(new URL("ws", location.href), { user });
+  chat = new Chatnode(new URL("ws", location.href), token === undefined ? { user } : { token });
   chat.on("state", onState);
   chat.on("message", onMessage);
   chat.on("direct", onMessage);
@@ -92,10 +95,11 @@ function leaveRoom(room) {
   if (room === active) activate(all.of("room")[0] ?? all.of("user")[0]);
 }
 
-function onState({ to, reason, retryInMs }) {
+function onState({ to, code, reason, retryInMs }) {
   retryAt = Date.now() + (retryInMs ?? 0);
   $("link").title = to === "connected" ? DURABILITY[chat.welcome.durability] ?? "" : reason ?? "";
   if (to === "closed") notice(`The server closed the connection: ${reason || "no reason given"}`);
+  if (to === "closed" && UNKNOWN.has(code)) askToken(reason);
   showLink();
 }
 
@@ -209,7 +213,23 @@ function rename(name) {
   start(name);
 }
 
+function askToken(help) {
+  if (help) setText("token-help", help);
+  $("token").value = "";
+  if (!$("token-dialog").open) $("token-dialog").showModal();
+}
+
+function showToken() {
+  const shown = $("token").value.trim();
+  const user = subjectOf(shown);
+  if (user === null) return setText("token-help", "This is no token");
+  token = shown;
+  $("token-dialog").close();
+  start(user);
+}
+
 function askName() {
+  if (token !== undefined) return askToken();
   $("name").value = chat?.user ?? "";
   $("name-dialog").showModal();
 }
@@ -378,7 +398,7 @@ function onKey(event) {
   if (event.altKey && (event.key === "ArrowUp" || event.key === "ArrowDown")) {
     event.preventDefault();
     moveBy(event.key === "ArrowUp" ? -1 : 1);
-  } else if (event.key === "Escape" && !$("name-dialog").open) {
+  } else if (event.key === "Escape" && !document.querySelector("dialog[open]")) {
     openSide(false);
     $("text").focus();
   }
@@ -398,6 +418,10 @@ onSubmit("name-form", () => {
   rename($("name").value);
 });
 $("name-dialog").addEventListener("cancel", (event) => {
+  if (!chat) event.preventDefault();
+});
+onSubmit("token-form", showToken);
+$("token-dialog").addEventListener("cancel", (event) => {
   if (!chat) event.preventDefault();
 });
 $("text").addEventListener("input", fitText);
@@ -420,6 +444,17 @@ document.addEventListener("visibilitychange", () => { if (all) update(); });
 for (const name of ["online", "offline"]) addEventListener(name, () => { if (chat) showLink(); });
 setInterval(() => { if (chat && chat.state !== "connected") showLink(); }, 500);
 
+// Whether the server asks for tokens; if it does not say, it will when we connect.
+async function asksForTokens() {
+  try {
+    const { auth } = await (await fetch("info")).json();
+    return auth === "token";
+  } catch {
+    return false;
+  }
+}
+
 const name = query.get("user") ?? remembered("user", "");
-if (isName(name)) start(name);
+if (await asksForTokens()) askToken();
+else if (isName(name)) start(name);
 else askName();

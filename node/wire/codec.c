@@ -19,7 +19,8 @@ enum field_bit {
     FIELD_BEFORE = 32,
     FIELD_AFTER = 64,
     FIELD_LIMIT = 128,
-    FIELD_FROM = 256
+    FIELD_FROM = 256,
+    FIELD_TOKEN = 512
 };
 
 // The fields that say where a request goes. One that does not belong to the request's type is
@@ -125,6 +126,13 @@ static enum cn_err read_limit(const struct value *value, struct cn_request *out)
     return CN_OK;
 }
 
+// Whatever it is: the authority says what it is worth.
+static enum cn_err read_token(const struct value *value, struct cn_request *out)
+{
+    out->token = value->text;
+    return value->text.len > 0 ? CN_OK : CN_INVALID;
+}
+
 struct field {
     unsigned bit;
     struct cn_str name;
@@ -147,6 +155,7 @@ static const struct field fields[] = {
     {FIELD_BEFORE, FIELD_NAME("before"), CN_PROBLEM_BAD_POSITION, read_before},
     {FIELD_AFTER, FIELD_NAME("after"), CN_PROBLEM_BAD_POSITION, read_after},
     {FIELD_LIMIT, FIELD_NAME("limit"), CN_PROBLEM_BAD_REQUEST, read_limit},
+    {FIELD_TOKEN, FIELD_NAME("token"), CN_PROBLEM_BAD_REQUEST, read_token},
     {FIELD_CONTENT, FIELD_NAME("content"), CN_PROBLEM_BAD_REQUEST, read_content},
 };
 
@@ -165,6 +174,7 @@ static const struct shape shapes[CN_REQUEST_COUNT] = {
     [CN_REQUEST_HISTORY] = {.optional =
                                 FIELD_ROOM | FIELD_WITH | FIELD_BEFORE | FIELD_AFTER | FIELD_LIMIT,
                             .one_of = {FIELD_ROOM | FIELD_WITH, FIELD_BEFORE | FIELD_AFTER}},
+    [CN_REQUEST_AUTH] = {.required = FIELD_TOKEN},
     [CN_REQUEST_PING] = {0},
 };
 
@@ -180,12 +190,13 @@ static const char *const type_names[CN_REQUEST_COUNT] = {
 
 // ---- Decoding ----
 
-// The bits of the known fields that the object has, and their values.
-static unsigned find_fields(const struct object *object, struct value values[CN_COUNT(fields)])
+// The bits of those fields that are looked for and that the object has, and their values.
+static unsigned find_fields(const struct object *object, unsigned looked_for,
+                            struct value values[CN_COUNT(fields)])
 {
     unsigned given = 0;
     for (size_t i = 0; i < CN_COUNT(fields); i++) {
-        if (find(object, fields[i].name, &values[i]))
+        if ((looked_for & fields[i].bit) && find(object, fields[i].name, &values[i]))
             given |= fields[i].bit;
     }
     return given;
@@ -208,11 +219,12 @@ static enum cn_err decode_fields(const struct object *object, const struct shape
                                  struct cn_request *out, enum cn_problem *problem)
 {
     struct value values[CN_COUNT(fields)];
-    unsigned given = find_fields(object, values);
+    unsigned taken = shape->required | shape->optional;
+    unsigned given = find_fields(object, taken | FIELDS_OF_ADDRESS, values);
     *problem = CN_PROBLEM_BAD_REQUEST;
     if (!has_right_fields(shape, given))
         return CN_INVALID;
-    given &= shape->required | shape->optional;
+    given &= taken;
     for (size_t i = 0; i < CN_COUNT(fields); i++) {
         if (!(given & fields[i].bit))
             continue;

@@ -170,6 +170,12 @@ static void put_place(struct writer *w, struct cn_str room)
         PUT(w, ",\"inbox\":true");
 }
 
+static void put_expiry(struct writer *w, int64_t expires_s, int64_t expires_in_ms)
+{
+    PUT_NUMBER(w, ",\"exp\":", expires_s);
+    PUT_NUMBER(w, ",\"expires_in_ms\":", expires_in_ms);
+}
+
 // ---- Entries ----
 
 enum cn_err cn_codec_message_body(struct cn_buf *out, struct cn_str room, struct cn_str from,
@@ -216,6 +222,10 @@ enum cn_err cn_codec_welcome(struct cn_buf *out, const struct cn_welcome *welcom
     PUT_NUMBER(&w, ",\"max_in_flight\":", welcome->max_in_flight);
     PUT_NUMBER(&w, ",\"dedupe_ms\":", welcome->dedupe_ms);
     PUT_TEXT(&w, "},\"durability\":", welcome->durability);
+    if (welcome->name.ptr)
+        PUT_TEXT(&w, ",\"name\":", welcome->name);
+    if (welcome->has_token)
+        put_expiry(&w, welcome->expires_s, welcome->expires_in_ms);
     PUT(&w, "}");
     return finish(&w);
 }
@@ -233,11 +243,14 @@ enum cn_err cn_codec_joined(struct cn_buf *out, struct cn_str room, struct cn_po
     return finish(&w);
 }
 
-enum cn_err cn_codec_left(struct cn_buf *out, struct cn_str room, struct cn_str id)
+enum cn_err cn_codec_left(struct cn_buf *out, struct cn_str room, struct cn_str id,
+                          struct cn_str reason)
 {
     struct writer w = begin(out);
     PUT(&w, "{\"type\":\"left\"");
     PUT_TEXT(&w, ",\"room\":", room);
+    if (reason.ptr)
+        PUT_TEXT(&w, ",\"reason\":", reason);
     put_id(&w, id);
     PUT(&w, "}");
     return finish(&w);
@@ -256,14 +269,42 @@ enum cn_err cn_codec_ack(struct cn_buf *out, struct cn_str id, struct cn_pos pos
     return finish(&w);
 }
 
-enum cn_err cn_codec_error(struct cn_buf *out, enum cn_problem problem, struct cn_str id)
+enum cn_err cn_codec_refusal(struct cn_buf *out, enum cn_problem problem, struct cn_str id,
+                             struct cn_str reason)
 {
     struct writer w = begin(out);
     PUT(&w, "{\"type\":\"error\"");
     put_id(&w, id);
     PUT_TEXT(&w, ",\"code\":", cn_str_of(cn_problem_code(problem)));
     PUT_TEXT(&w, ",\"message\":", cn_str_of(cn_problem_message(problem)));
+    if (reason.ptr)
+        PUT_TEXT(&w, ",\"reason\":", reason);
     PUT_BOOL(&w, ",\"retry\":", cn_problem_retry(problem));
+    PUT(&w, "}");
+    return finish(&w);
+}
+
+enum cn_err cn_codec_error(struct cn_buf *out, enum cn_problem problem, struct cn_str id)
+{
+    return cn_codec_refusal(out, problem, id, (struct cn_str){NULL, 0});
+}
+
+enum cn_err cn_codec_authenticated(struct cn_buf *out, int64_t expires_s, int64_t expires_in_ms,
+                                   struct cn_str id)
+{
+    struct writer w = begin(out);
+    PUT(&w, "{\"type\":\"authenticated\"");
+    put_expiry(&w, expires_s, expires_in_ms);
+    put_id(&w, id);
+    PUT(&w, "}");
+    return finish(&w);
+}
+
+enum cn_err cn_codec_expiring(struct cn_buf *out, int64_t in_ms)
+{
+    struct writer w = begin(out);
+    PUT(&w, "{\"type\":\"expiring\"");
+    PUT_NUMBER(&w, ",\"in_ms\":", in_ms);
     PUT(&w, "}");
     return finish(&w);
 }

@@ -60,18 +60,43 @@ static bool skip_head(struct cn_str text, size_t *at, struct cn_pos *pos)
            skip_literal(text, at, CN_STR_LITERAL(",\"ts\":")) && skip_digits(text, at);
 }
 
-enum cn_err cn_codec_entry_check(struct cn_str text, size_t max_bytes, struct cn_pos *pos)
+enum cn_err cn_codec_entry_open(struct cn_str text, size_t max_bytes, struct cn_pos *pos,
+                                struct cn_str *body)
 {
     struct cn_pos found;
     size_t at = 0;
-    if (text.len > max_bytes || !skip_head(text, &at, &found) ||
-        !skip_literal(text, &at, CN_STR_LITERAL(",\"type\":\"")))
+    if (text.len > max_bytes || !skip_head(text, &at, &found))
+        return CN_INVALID;
+    size_t head = at + 1; // and the comma
+    if (!skip_literal(text, &at, CN_STR_LITERAL(",\"type\":\"")))
         return CN_INVALID;
     if (text.ptr[text.len - 1] != '}' ||
         !cn_utf8_is_clean((struct cn_str){text.ptr + at, text.len - at}))
         return CN_INVALID;
     *pos = found;
+    *body = (struct cn_str){text.ptr + head, text.len - head};
     return CN_OK;
+}
+
+enum cn_err cn_codec_entry_check(struct cn_str text, size_t max_bytes, struct cn_pos *pos)
+{
+    struct cn_str body;
+    return cn_codec_entry_open(text, max_bytes, pos, &body);
+}
+
+int64_t cn_codec_entry_ts(struct cn_str text)
+{
+    struct cn_pos pos;
+    size_t at = 0;
+    int64_t ts_ms = 0;
+    if (!skip_head(text, &at, &pos))
+        return -1;
+    size_t start = at;
+    while (text.ptr[start - 1] != ':')
+        start--;
+    for (; start < at; start++)
+        ts_ms = ts_ms * 10 + (text.ptr[start] - '0');
+    return ts_ms;
 }
 
 // Names have nothing that JSON escapes, so each field has one spelling only. The content comes

@@ -20,9 +20,9 @@ enum {
     CN_CONFIG_TABLE(COUNT, COUNT, COUNT)
 #undef COUNT
         ,
-    NAME_MAX_BYTES = 128,    // of a variable's or key's name; longer ones are unknown
-    LINE_MAX_BYTES = 4096,   // of the file
-    SECRET_MAX_BYTES = 4096, // of a secret's file
+    NAME_MAX_BYTES = 128,     // of a variable's or key's name; longer ones are unknown
+    LINE_MAX_BYTES = 4096,    // of the file
+    SECRET_MAX_BYTES = 65536, // of a secret's file: keys may be many
     FILE_MAX_BYTES = 1024 * 1024,
     SHOWN_MAX_BYTES = 60 // of a bad value in a report
 };
@@ -548,21 +548,13 @@ static void load_flags(struct loader *loader, int argc, char *const *argv)
 
 // ---- All of it ----
 
-static enum cn_err set_defaults(struct cn_config *config)
+// What each setting may be for itself, all may not be together.
+static void check_together(struct loader *loader)
 {
-    size_t count;
-    const struct cn_setting *settings = cn_settings(&count);
-    enum cn_err err = CN_OK;
-    for (size_t i = 0; i < count; i++) {
-        void *field = (char *)config + settings[i].offset;
-        if (settings[i].kind == CN_SETTING_NUMBER)
-            *(int64_t *)field = settings[i].number_default;
-        else if (settings[i].kind == CN_SETTING_SWITCH)
-            *(bool *)field = settings[i].number_default != 0;
-        else if (!(*(char **)field = strdup(settings[i].text_default)))
-            err = CN_NOMEM;
-    }
-    return err;
+    const char *key;
+    const char *conflict = cn_config_conflict(loader->config, &key);
+    if (conflict)
+        report_error(loader, &(struct place){key, NULL}, conflict);
 }
 
 enum cn_err cn_config_load(struct cn_config *config, const struct cn_config_sources *sources,
@@ -572,7 +564,7 @@ enum cn_err cn_config_load(struct cn_config *config, const struct cn_config_sour
     memset(config, 0, sizeof(*config));
     struct loader loader = {.config = config, .report = report, .action = action};
     size_t start = report->len;
-    if (set_defaults(config) != CN_OK)
+    if (cn_config_set_defaults(config) != CN_OK)
         return CN_NOMEM;
     load_flags(&loader, sources->argc, sources->argv);
     if (*action == CN_ACTION_HELP || *action == CN_ACTION_VERSION) {
@@ -584,16 +576,7 @@ enum cn_err cn_config_load(struct cn_config *config, const struct cn_config_sour
     load_file(&loader);
     if (loader.nomem)
         return CN_NOMEM;
+    if (!loader.wrong)
+        check_together(&loader);
     return loader.wrong ? CN_INVALID : CN_OK;
-}
-
-void cn_config_fini(struct cn_config *config)
-{
-    size_t count;
-    const struct cn_setting *settings = cn_settings(&count);
-    for (size_t i = 0; i < count; i++) {
-        if (settings[i].kind == CN_SETTING_TEXT)
-            free(*(char **)((char *)config + settings[i].offset));
-    }
-    memset(config, 0, sizeof(*config));
 }

@@ -7,6 +7,7 @@
 
 #include "chatnode/durability.h"
 #include "chatnode/name.h"
+#include "chatnode/seal.h"
 #include "wire_private.h"
 
 // clang-format off
@@ -111,6 +112,33 @@ static bool is_one_of(struct cn_str text, const char *const *words, size_t count
     return false;
 }
 
+static bool begins_with(struct cn_str text, const char *prefix)
+{
+    size_t len = strlen(prefix);
+    return text.len > len && memcmp(text.ptr, prefix, len) == 0;
+}
+
+static bool is_auth(struct cn_str text)
+{
+    static const char *const words[] = {"open", "token"};
+    return is_one_of(text, words, CN_COUNT(words));
+}
+
+// `host` with its port and path, and nothing before those that makes it another host.
+static bool is_url_of(struct cn_str text, const char *host)
+{
+    size_t len = strlen(host);
+    return text.len >= len && memcmp(text.ptr, host, len) == 0 &&
+           (text.len == len || text.ptr[len] == ':' || text.ptr[len] == '/') &&
+           !memchr(text.ptr, '@', text.len);
+}
+
+static bool is_http_url(struct cn_str text)
+{
+    return text.len == 0 || begins_with(text, "https://") || is_url_of(text, "http://127.0.0.1") ||
+           is_url_of(text, "http://[::1]") || is_url_of(text, "http://localhost");
+}
+
 static bool is_level(struct cn_str text)
 {
     static const char *const words[] = {"error", "warn", "info", "debug"};
@@ -127,12 +155,6 @@ static bool is_required_durability(struct cn_str text)
 {
     enum cn_durability durability;
     return cn_durability_parse(text, &durability) == CN_OK;
-}
-
-static bool begins_with(struct cn_str text, const char *prefix)
-{
-    size_t len = strlen(prefix);
-    return text.len > len && memcmp(text.ptr, prefix, len) == 0;
 }
 
 static bool is_redis_url(struct cn_str text)
@@ -166,6 +188,15 @@ static bool is_origin_list(struct cn_str text)
     return cn_text_is_list(text, cn_text_is_origin);
 }
 
+static bool is_bus_key(struct cn_str text)
+{
+    struct cn_sealer *sealer = NULL;
+    const char *why;
+    bool good = text.len == 0 || cn_sealer_new(text, &sealer, &why) == CN_OK;
+    cn_sealer_free(sealer);
+    return good;
+}
+
 struct rule {
     size_t offset; // of the field
     bool (*is_right)(struct cn_str text);
@@ -183,11 +214,15 @@ static const struct rule rules[] = {
     RULE(allowed_origins, is_origin_list,
          "is not a list of origins such as https://chat.example.org, nor *"),
     RULE(trusted_proxies, is_network_list, "is not a list of addresses or networks (10.0.0.0/8)"),
+    RULE(auth, is_auth, "is not open or token"),
+    RULE(auth_jwks_url, is_http_url, "is neither https:// nor http:// of this machine"),
+    RULE(auth_url, is_http_url, "is neither https:// nor http:// of this machine"),
     RULE(node_name, is_node_name, "is not 1 to 64 of A-Z a-z 0-9 _ . : -"),
     RULE(redis_url, is_redis_url, "does not begin with redis:// or unix:///, followed by more"),
     RULE(redis_prefix, is_redis_prefix, "is longer than 64 bytes or has a space, { or } in it"),
     RULE(require_durability, is_required_durability,
          "is not none, disk, disk-always or replicated"),
+    RULE(bus_key, is_bus_key, "is not 1 to 8 keys of 32 bytes or more"),
     RULE(default_room, cn_name_is_valid, "is not 1 to 64 of A-Z a-z 0-9 _ . : -"),
     RULE(log_level, is_level, "is not error, warn, info or debug"),
     RULE(log_format, is_format, "is not text, json or auto"),
@@ -196,8 +231,12 @@ static const struct rule rules[] = {
 
 const char *cn_setting_complaint(const struct cn_setting *setting, struct cn_str text)
 {
+    // Keys come in lines.
+    bool may_have_lines = setting->offset == offsetof(struct cn_config, auth_keys);
     for (size_t i = 0; i < text.len; i++) {
-        if ((unsigned char)text.ptr[i] < 0x20 || text.ptr[i] == 0x7F)
+        char c = text.ptr[i];
+        bool is_break = c == '\n' || c == '\r' || c == '\t';
+        if (((unsigned char)c < 0x20 && !(may_have_lines && is_break)) || c == 0x7F)
             return "has a control character in it";
     }
     for (size_t i = 0; i < CN_COUNT(rules); i++) {

@@ -25,6 +25,8 @@ const char *cn_right_word(enum cn_right right)
 
 // ---- Reading ----
 
+static const struct cn_json_bounds claim_bounds = {.depth_max = 8, .nodes_max = 4096};
+
 // The claims, and what is wrong with them.
 struct reading {
     const json_t *root;
@@ -314,10 +316,9 @@ static struct cn_grant *read_grant(struct reading *reading)
 enum cn_token_fault cn_grant_read(struct cn_str claims, const struct cn_token_rules *rules,
                                   struct cn_grant **out, const char **why)
 {
-    static const struct cn_json_bounds bounds = {.depth_max = 8, .nodes_max = 4096};
     json_t *root;
     *out = NULL;
-    enum cn_err err = cn_json_load(claims, &bounds, &root);
+    enum cn_err err = cn_json_load(claims, &claim_bounds, &root);
     if (err != CN_OK) {
         *why = err == CN_NOMEM ? "out of memory" : "the claims are not JSON, or one stands twice";
         return err == CN_NOMEM ? CN_TOKEN_MEMORY : CN_TOKEN_MALFORMED;
@@ -327,6 +328,19 @@ enum cn_token_fault cn_grant_read(struct cn_str claims, const struct cn_token_ru
     *why = reading.why;
     json_decref(root);
     return reading.fault;
+}
+
+int64_t cn_grant_cache_s(struct cn_str claims)
+{
+    json_t *root;
+    int64_t cache_s = 0;
+    if (cn_json_load(claims, &claim_bounds, &root) != CN_OK)
+        return 0;
+    const json_t *value = json_object_get(root, "cache_s");
+    if (json_is_integer(value) && json_integer_value(value) > 0)
+        cache_s = json_integer_value(value);
+    json_decref(root);
+    return cache_s < CN_GRANT_CACHE_S_MAX ? cache_s : CN_GRANT_CACHE_S_MAX;
 }
 
 void cn_grant_free(struct cn_grant *grant)

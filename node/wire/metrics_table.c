@@ -12,6 +12,11 @@ static const struct cn_metric table[CN_METRIC_ROWS] = {
                               "reason=\"" name_ "\"", "Sessions ended, by reason."},
         CN_REASON_TABLE(X)
 #undef X
+#define X(symbol, word)                                                                            \
+    [CN_M_AUTH_##symbol] = {CN_METRIC_COUNTER, "chatnode_auth_total", "result=\"" word "\"",       \
+                            "Tokens that clients showed, by what was wrong with them."},
+            CN_TOKEN_FAULT_TABLE(X)
+#undef X
 };
 
 const struct cn_metric *cn_metric_table(void)

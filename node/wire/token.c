@@ -18,14 +18,10 @@ const char *cn_token_fault_word(enum cn_token_fault fault)
     return fault_words[fault];
 }
 
-// The three parts as they came, and what is signed.
-struct parts {
-    struct cn_str header, payload, signature, text;
-};
-
-// Three parts between two dots, none of them empty.
-static bool split(struct cn_str token, struct parts *out)
+bool cn_token_split(struct cn_str token, struct cn_token_parts *out)
 {
+    if (token.len == 0 || token.len > CN_TOKEN_BYTES_MAX)
+        return false;
     const char *end = token.ptr + token.len;
     const char *first = memchr(token.ptr, '.', token.len);
     const char *second = first ? memchr(first + 1, '.', (size_t)(end - first - 1)) : NULL;
@@ -107,7 +103,7 @@ static bool is_known(const struct cn_keys *keys, const struct header *header)
 
 // Tries the keys that may have signed it.
 static enum cn_token_fault check_signature(const struct cn_keys *keys, const struct header *header,
-                                           const struct parts *parts)
+                                           const struct cn_token_parts *parts)
 {
     unsigned char bytes[CN_BASE64URL_BYTES(CN_TOKEN_BYTES_MAX)];
     size_t len, tried = 0;
@@ -144,10 +140,10 @@ static enum cn_token_fault read_claims(struct cn_str part, const struct cn_token
 enum cn_token_fault cn_token_verify(const struct cn_keys *keys, struct cn_str token,
                                     const struct cn_token_rules *rules, struct cn_grant **out)
 {
-    struct parts parts;
+    struct cn_token_parts parts;
     struct header header;
     *out = NULL;
-    if (token.len == 0 || token.len > CN_TOKEN_BYTES_MAX || !split(token, &parts))
+    if (!cn_token_split(token, &parts))
         return CN_TOKEN_MALFORMED;
     enum cn_token_fault fault = read_header(parts.header, &header);
     if (fault == CN_TOKEN_NONE)
@@ -155,4 +151,9 @@ enum cn_token_fault cn_token_verify(const struct cn_keys *keys, struct cn_str to
     if (fault == CN_TOKEN_NONE)
         fault = read_claims(parts.payload, rules, out);
     return fault;
+}
+
+bool cn_token_digest(struct cn_str token, unsigned char digest[CN_TOKEN_DIGEST_BYTES])
+{
+    return EVP_Digest(token.ptr, token.len, digest, NULL, EVP_sha256(), NULL) == 1;
 }

@@ -157,7 +157,7 @@ enum cn_err cn_keys_join(const struct cn_keys *a, const struct cn_keys *b, struc
     struct cn_keys *keys = calloc(1, sizeof(*keys));
     enum cn_err err = keys ? add_all(keys, a, &why) : CN_NOMEM;
     if (err == CN_OK)
-        err = add_all(keys, b, &why);
+        err = b ? add_all(keys, b, &why) : CN_OK;
     if (err != CN_OK) {
         cn_keys_free(keys);
         keys = NULL;

@@ -71,6 +71,14 @@ static inline struct cn_str cn_key_kid(const struct cn_key *key)
     return (struct cn_str){key->bytes + key->secret_len, key->kid_len};
 }
 
+// The three parts of a token as they came, and what is signed.
+struct cn_token_parts {
+    struct cn_str header, payload, signature, text;
+};
+
+// Three parts between two dots, none of them empty, CN_TOKEN_BYTES_MAX in all. Pure.
+bool cn_token_split(struct cn_str token, struct cn_token_parts *out);
+
 // True when the signature of the text is this key's. *is_memory is set when that could not be
 // found out.
 bool cn_key_verifies(const struct cn_key *key, struct cn_str text, struct cn_str signature,

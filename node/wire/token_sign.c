@@ -336,7 +336,7 @@ enum cn_err cn_signer_sign(const struct cn_signer *signer, struct cn_str kid, st
                            struct cn_buf *out)
 {
     unsigned char signature[SIGNATURE_MAX];
-    size_t len, begin = out->len;
+    size_t len = 0, begin = out->len;
     enum cn_err err = append_header(signer, kid, out);
     if (err == CN_OK)
         err = cn_buf_append(out, ".", 1);
@@ -417,4 +417,49 @@ enum cn_err cn_grant_write(const struct cn_grant *grant, struct cn_str issuer,
         return CN_INVALID;
     }
     return append_json(out, root);
+}
+
+// ---- Reading for people ----
+
+// Appends one part of a token, decoded.
+static enum cn_err print_part(struct cn_str part, struct cn_buf *out)
+{
+    static const struct cn_json_bounds bounds = {.depth_max = 16, .nodes_max = 4096};
+    unsigned char bytes[CN_BASE64URL_BYTES(CN_TOKEN_BYTES_MAX)];
+    size_t len;
+    json_t *root;
+    if (!cn_base64url_decode(part, bytes, &len))
+        return CN_INVALID;
+    enum cn_err err = cn_json_load((struct cn_str){(char *)bytes, len}, &bounds, &root);
+    if (err != CN_OK)
+        return err;
+    char *text = json_dumps(root, JSON_INDENT(2) | JSON_ENSURE_ASCII);
+    json_decref(root);
+    err = text ? cn_buf_printf(out, "%s\n", text) : CN_NOMEM;
+    free(text);
+    return err;
+}
+
+enum cn_err cn_token_print(struct cn_str token, struct cn_buf *out)
+{
+    struct cn_token_parts parts;
+    if (!cn_token_split(token, &parts))
+        return CN_INVALID;
+    enum cn_err err = print_part(parts.header, out);
+    return err ? err : print_part(parts.payload, out);
+}
+
+const char *cn_token_complaint(struct cn_str token, const struct cn_token_rules *rules)
+{
+    struct cn_token_parts parts;
+    unsigned char bytes[CN_BASE64URL_BYTES(CN_TOKEN_BYTES_MAX)];
+    size_t len;
+    struct cn_grant *grant;
+    const char *why = NULL;
+    if (!cn_token_split(token, &parts) || !cn_base64url_decode(parts.payload, bytes, &len))
+        return NULL;
+    if (cn_grant_read((struct cn_str){(char *)bytes, len}, rules, &grant, &why) == CN_TOKEN_NONE)
+        why = NULL;
+    cn_grant_free(grant);
+    return why;
 }

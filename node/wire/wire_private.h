@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "chatnode/buf.h"
+#include "chatnode/config.h"
 
 // ---- Settings (config_text.c) ----
 
@@ -41,6 +42,15 @@ const char *cn_setting_nearest(struct cn_str key);
 // What is wrong with a text setting's value, as the end of a sentence that begins with the value;
 // NULL when it is right. `text` is followed by a NUL.
 const char *cn_setting_complaint(const struct cn_setting *setting, struct cn_str text);
+
+// ---- Settings as values (config_values.c) ----
+
+// Sets each to its default; the struct is zeroed. CN_NOMEM: cn_config_fini is due all the same.
+CN_MUSTCHECK enum cn_err cn_config_set_defaults(struct cn_config *config);
+
+// What is wrong with settings that are each right for themselves: static text that follows
+// *key; NULL when nothing is.
+const char *cn_config_conflict(const struct cn_config *config, const char **key);
 
 // ---- Shapes of text (name.c); each `text` is followed by a NUL ----
 

@@ -77,6 +77,12 @@ class Pinned(harness.Process):
 
 
 class PinnedRedis(harness.Redis):
+    """Open to everybody: other servers use keys of their own."""
+
+    @property
+    def url(self):
+        return f"redis://127.0.0.1:{self.port}/0"
+
     def __init__(self, core):
         super().__init__(start=False)
         self.argv = ["taskset", "-c", str(core), *self.argv]

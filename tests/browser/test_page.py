@@ -3,7 +3,8 @@
 import pytest
 from selenium.webdriver.common.keys import Keys
 
-from harness import DEADLINE, eventually
+from harness import DEADLINE, SLOW, Node, eventually
+from tokens import FLAGS, mint
 
 MARKUP = "<img src=x onerror=\"window.pwned = 1\"><b>bold</b>"
 
@@ -242,6 +243,30 @@ def test_everything_has_a_name(cluster, open_page, room, ann):
         a.driver.switch_to.active_element.send_keys(Keys.TAB)
         seen.add(a.run("return document.activeElement.id || document.activeElement.dataset.key"))
     assert {"join-name", "talk-name", "rename", "leave", "log", "text", "send", f"room:{room}"} <= seen
+
+
+def test_where_tokens_are_asked_for_the_page_asks_too(open_page, room, ann):
+    node = Node(**FLAGS, auth_leeway=0)
+    try:
+        a = open_page(node, room=room)
+        field = a.find("#token")
+        eventually(field.is_displayed)
+        field.send_keys("nonsense" + Keys.ENTER)
+        eventually(lambda: a.find("#token-help").text == "This is no token")
+        field.clear()
+        field.send_keys(mint(ann, secret="x" * 40) + Keys.ENTER)  # somebody else has signed it
+        eventually(lambda: a.find("#token-help").text == "no valid token was shown in time")
+        token = mint(ann, seconds=6 * SLOW)
+        a.find("#token").send_keys(token + Keys.ENTER)
+        a.wait_ready()
+        assert a.find("#my-name").text == ann
+        a.write("hello")
+        a.wait_texts("hello")
+        eventually(lambda: a.find("#token-help").text == "the token has expired, come back with a fresh one")
+        assert a.find("#token-dialog").get_attribute("open") is not None
+        assert token not in a.run("return JSON.stringify(localStorage) + JSON.stringify(sessionStorage)")
+    finally:
+        node.stop()
 
 
 @pytest.mark.parametrize("path, kind", [

@@ -478,6 +478,72 @@ static void test_freeing_answers_what_is_pending(void **state)
     }
 }
 
+// ---- Notices ----
+
+static void test_a_notice_is_heard_by_who_sends_it(void **state)
+{
+    (void)state;
+    struct probe probe;
+    open_probe(&probe);
+    WAIT_UNTIL(&probe, probe.boards == 1); // nothing was kept
+    assert_int_equal(probe.notices, 0);
+    assert_int_equal(probe_notify(&probe, "{\"n\":1}", cn_clock_wall_ms() + 60000), CN_OK);
+    WAIT_UNTIL(&probe, probe.notices == 1);
+    assert_string_equal(probe.notice, "{\"n\":1}");
+    assert_int_equal(probe_notify(&probe, "{\"n\":2}", 0), CN_OK);
+    WAIT_UNTIL(&probe, probe.notices == 2);
+    assert_string_equal(probe.notice, "{\"n\":2}");
+    assert_int_equal(probe.again, 0);
+    probe_close(&probe);
+}
+
+static void on_noted(void *arg, enum cn_err err)
+{
+    ++((int *)arg)[err];
+}
+
+static void test_too_many_notices_at_once_are_refused(void **state)
+{
+    (void)state;
+    enum { SENT = 200 };
+    struct probe probe;
+    int results[64] = {0};
+    open_probe(&probe);
+    for (int i = 0; i < SENT; i++)
+        cn_bus_notify(probe.bus, CN_STR_LITERAL("{}"), 0, on_noted, results);
+    WAIT_UNTIL(&probe, results[CN_OK] + results[CN_FULL] == SENT);
+    assert_true(results[CN_OK] >= 64);
+    WAIT_UNTIL(&probe, probe.notices == (size_t)results[CN_OK]);
+    probe_close(&probe);
+}
+
+static void test_freeing_answers_notices(void **state)
+{
+    (void)state;
+    struct probe probe;
+    int results[64] = {0};
+    open_probe(&probe);
+    cn_bus_notify(probe.bus, CN_STR_LITERAL("{}"), 0, on_noted, results);
+    probe_close(&probe);
+    assert_int_equal(results[CN_OK] + results[CN_UNAVAILABLE], 1);
+}
+
+static void test_keys_that_will_not_do_are_refused(void **state)
+{
+    (void)state;
+    struct probe probe;
+    struct cn_bus_options options = probe_options();
+    const char *why = NULL;
+    prepare_options(&options);
+    options.keys = "too short";
+    assert_int_equal(probe_try(&options, &why), CN_INVALID);
+    assert_non_null(strstr(why, "bus-key"));
+    open_probe(&probe);
+    assert_int_equal(cn_bus_rekey(probe.bus, "too short", false, &why), CN_INVALID);
+    assert_int_equal(probe_store(&probe, "lobby", "ann", "a1").err, CN_OK);
+    probe_close(&probe);
+}
+
 // ---- Callbacks that ask for more ----
 
 struct chain {
@@ -551,6 +617,10 @@ int bus_contract_run(const char *name, void (*prepare)(struct cn_bus_options *op
         cmocka_unit_test(test_a_full_queue_says_so_at_once),
         cmocka_unit_test(test_freeing_answers_what_is_pending),
         cmocka_unit_test(test_an_answer_may_publish_again),
+        cmocka_unit_test(test_a_notice_is_heard_by_who_sends_it),
+        cmocka_unit_test(test_too_many_notices_at_once_are_refused),
+        cmocka_unit_test(test_freeing_answers_notices),
+        cmocka_unit_test(test_keys_that_will_not_do_are_refused),
     };
     printf("# contract of the %s bus\n", name);
     return cmocka_run_group_tests_name("bus contract", contract, NULL, NULL);

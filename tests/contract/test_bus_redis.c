@@ -13,10 +13,10 @@ static struct redis_server shared;
 
 static void prepare(struct cn_bus_options *options)
 {
-    static char prefixes[64][16];
+    static char prefixes[64][24];
     static unsigned count;
     char *prefix = prefixes[count++ % 64];
-    snprintf(prefix, sizeof(prefixes[0]), "t%u:", count);
+    snprintf(prefix, sizeof(prefixes[0]), "chatnode:t%u:", count);
     options->url = shared.url;
     options->prefix = prefix;
 }

@@ -32,7 +32,7 @@ static bool is_on_replica(const struct pair *pair, const char *key)
 
 static long long count_on_replica(const struct pair *pair)
 {
-    return redis_server_command(&pair->replica, "XLEN test:{r:lobby}log");
+    return redis_server_command(&pair->replica, "XLEN chatnode:test:{r:lobby}log");
 }
 
 // The primary takes a new lineage when its first replica comes.
@@ -274,7 +274,8 @@ static void test_a_message_acked_twice_is_not_stored_twice(void **state)
     for (int i = 2; probe.count == 0 || store(&probe, i).ts_ms - first.ts_ms <= 600; i++)
         cn_reactor_turn(probe.reactor, 20);
     assert_true(store(&probe, 1).dup);
-    redis_server_command(&server, "DEL test:{r:lobby}id:ann:m1"); // as if its time were over
+    redis_server_command(&server,
+                         "DEL chatnode:test:{r:lobby}id:ann:m1"); // as if its time were over
     redis_server_kill(&server, SIGKILL);
     redis_server_restart(&server);
     WAIT_UNTIL(&probe, cn_bus_stats(probe.bus)->failovers == 1 && probe_is_up(&probe));
@@ -333,7 +334,7 @@ static void test_the_bus_says_what_redis_can_promise(void **state)
         redis_server_command(&server, steps[i].command);
         WAIT_UNTIL(&probe, probe.durability == steps[i].durability);
     }
-    redis_server_command(&server, "ACL SETUSER default -config");
+    redis_server_command(&server, "ACL SETUSER chatnode -config|get");
     WAIT_UNTIL(&probe, probe.store.config_hidden);
     close_alone(&server, &probe);
 }
@@ -505,7 +506,7 @@ static void test_a_last_message_that_was_never_told_is_found(void **state)
     struct cn_pos first = store(&probe, 1).pos;
     WAIT_UNTIL(&probe, probe.entries == 1);
     snprintf(command, sizeof(command),
-             "XADD test:{r:lobby}log %llu-* d \"ts\":1,\"type\":\"message\"}",
+             "XADD chatnode:test:{r:lobby}log %llu-* d \"ts\":1,\"type\":\"message\"}",
              (unsigned long long)first.gen);
     redis_server_command(&server, command);
     WAIT_UNTIL(&probe, probe.entries == 2);
@@ -545,7 +546,7 @@ static void test_a_log_that_expires_is_no_gap(void **state)
     options.history_ttl_s = 1;
     open_subscribed(&probe, options);
     (void)store(&probe, 1);
-    WAIT_UNTIL(&probe, redis_server_command(&server, "EXISTS test:{r:lobby}log") == 0);
+    WAIT_UNTIL(&probe, redis_server_command(&server, "EXISTS chatnode:test:{r:lobby}log") == 0);
     uint64_t checks = cn_bus_stats(probe.bus)->checks;
     WAIT_UNTIL(&probe, cn_bus_stats(probe.bus)->checks >= checks + 2);
     assert_int_equal(probe_count(&probe, PROBE_RESET, "lobby"), 0);
@@ -564,6 +565,7 @@ static void test_a_log_that_expires_is_no_gap(void **state)
 int main(void)
 {
     signal(SIGPIPE, SIG_IGN);
+    redis_server_shows_config = true; // as the notes of deploy/redis-users.acl say
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_what_a_failover_lost_is_submitted_again),
         cmocka_unit_test(test_publishes_wait_until_the_replay_is_over),

@@ -78,7 +78,8 @@ static void test_a_user_with_a_password_on_tcp(void **state)
     struct probe probe;
     char url[256];
     redis_server_start(&server, true, NULL);
-    redis_server_command(&server, "ACL SETUSER chat on >s3:cret ~test:* &test:* +@all");
+    redis_server_command(&server,
+                         "ACL SETUSER chat on >s3:cret ~chatnode:test:* &chatnode:test:* +@all");
     open_probe(&probe, make_url(url, "redis://chat:s3%%3Acret@127.0.0.1:%d", server.port));
     WAIT_UNTIL(&probe, probe_is_up(&probe));
     probe_subscribe(&probe, "lobby");
@@ -101,7 +102,7 @@ static void test_a_password_alone_on_a_socket(void **state)
     open_probe(&probe, make_url(url, "unix://:hush@%s", server.socket));
     WAIT_UNTIL(&probe, probe_is_up(&probe));
     probe_close(&probe);
-    open_probe(&probe, server.url);
+    open_probe(&probe, make_url(url, "unix://%s", server.socket));
     WAIT_UNTIL(&probe, log_lines("bus.down", "wants a password") == 1);
     assert_false(probe_is_up(&probe));
     probe_close(&probe);
@@ -190,7 +191,7 @@ static void test_a_user_without_the_channels_is_told(void **state)
     spend(&probe, 300);
     assert_int_equal(log_lines("bus.down", ""), 1);
     assert_int_equal(probe.states, 0);
-    redis_server_command(&server, "ACL SETUSER chat &test:*");
+    redis_server_command(&server, "ACL SETUSER chat &chatnode:test:*");
     WAIT_UNTIL(&probe, probe_is_up(&probe));
     probe_close(&probe);
     redis_server_stop(&server);

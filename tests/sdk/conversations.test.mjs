@@ -5,7 +5,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import {
-  Conversation, Conversations, isName, makeRows, parseInput, splitLinks,
+  Conversation, Conversations, isName, makeRows, parseInput, splitLinks, subjectOf,
 } from "../../node/web/conversations.mjs";
 
 const NOON = new Date(2024, 5, 1, 12).getTime();
@@ -172,4 +172,12 @@ test("links: only web addresses, without the sentence's punctuation", () => {
   assert.deepEqual(splitLinks("javascript:alert(1) data:x http://"), [
     { text: "javascript:alert(1) data:x http://" },
   ]);
+});
+
+test("reads whose token it is, and nothing out of nonsense", () => {
+  const part = (claims) => Buffer.from(JSON.stringify(claims)).toString("base64url");
+  assert.equal(subjectOf(`x.${part({ sub: "ann", name: "\u00ff\u00fe?>" })}.y`), "ann");
+  for (const bad of ["", "x", "x.y", `x.${part({ sub: "a b" })}.y`, `x.${part({})}.y`, `x.${part(null)}.y`]) {
+    assert.equal(subjectOf(bad), null, bad);
+  }
 });

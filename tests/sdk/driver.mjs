@@ -5,8 +5,9 @@
 //   < {"tag":1,"call":"send","args":["lobby","hi"]}     a method of Chatnode
 //   > {"tag":1,"value":{...}}  or  {"tag":1,"error":"unconfirmed"}
 //   > {"event":"message","value":{...}}
-// `random` among the options is a number: what Math.random() says to this client. The program ends
-// by itself after "close".
+// `random` among the options is a number: what Math.random() says to this client; `tokens` is a list
+// of which each call for a token takes the next, the last one for ever. The program ends by itself
+// after "close".
 
 import { createRequire } from "node:module";
 import { createInterface } from "node:readline";
@@ -27,9 +28,11 @@ function say(line) {
 }
 
 const [kind, url, text] = process.argv.slice(2);
-const { random, ...options } = JSON.parse(text);
+const { random, tokens, ...options } = JSON.parse(text);
+const nextToken = () => (tokens.length > 1 ? tokens.shift() : tokens[0]);
 const chat = new Chatnode(url, {
   ...options, WebSocket: socketClass(kind), ...(random !== undefined && { random: () => random }),
+  ...(tokens !== undefined && { token: nextToken }),
 });
 for (const event of EVENTS) chat.on(event, (value) => say({ event, value }));
 

@@ -45,6 +45,7 @@ export class Clock {
 export class FakeSocket {
   sent = [];
   isClosed = false;
+  onopen = null;
   onmessage = null;
   onclose = null;
 
@@ -54,6 +55,9 @@ export class FakeSocket {
 
   send(text) { this.sent.push(JSON.parse(text)); }
   close() { this.isClosed = true; }
+
+  /** The connection stands. */
+  open() { this.onopen?.({}); }
 
   /** The server says something. */
   say(...frames) {

@@ -68,6 +68,21 @@ static void on_fatal(void *arg, const char *why)
     snprintf(probe->fatal_why, sizeof(probe->fatal_why), "%s", why);
 }
 
+static void on_notice(void *arg, struct cn_str text, bool again)
+{
+    struct probe *probe = arg;
+    probe->again += again;
+    assert_true(text.len > 0 && text.len <= CN_NOTICE_BYTES_MAX);
+    snprintf(probe->notice, sizeof(probe->notice), "%.*s", (int)text.len, text.ptr);
+    probe->notices++;
+}
+
+static void on_noticed(void *arg)
+{
+    struct probe *probe = arg;
+    probe->boards++;
+}
+
 static void on_wake(void *arg)
 {
     (void)arg;
@@ -77,7 +92,7 @@ static void on_wake(void *arg)
 
 struct cn_bus_options probe_options(void)
 {
-    return (struct cn_bus_options){.prefix = "test:",
+    return (struct cn_bus_options){.prefix = "chatnode:test:",
                                    .node = "probe",
                                    .history_messages = 1000,
                                    .history_ttl_s = 600,
@@ -93,8 +108,8 @@ struct cn_bus_options probe_options(void)
 
 static struct cn_bus_events events_of(struct probe *probe)
 {
-    return (struct cn_bus_events){probe,    on_open,       on_entry, on_reset,
-                                  on_state, on_durability, on_fatal};
+    return (struct cn_bus_events){probe,         on_open,  on_entry,  on_reset,  on_state,
+                                  on_durability, on_fatal, on_notice, on_noticed};
 }
 
 void probe_open(struct probe *probe, struct cn_reactor *reactor,
@@ -195,6 +210,22 @@ struct cn_published probe_store(struct probe *probe, const char *room, const cha
     WAIT_UNTIL(probe, answer.calls > 0);
     assert_int_equal(answer.calls, 1);
     return answer.result;
+}
+
+static void on_posted(void *arg, enum cn_err err)
+{
+    struct probe_post *post = arg;
+    post->calls++;
+    post->err = err;
+}
+
+enum cn_err probe_notify(struct probe *probe, const char *text, int64_t until_ms)
+{
+    struct probe_post post = {0};
+    cn_bus_notify(probe->bus, cn_str_of(text), until_ms, on_posted, &post);
+    WAIT_UNTIL(probe, post.calls > 0);
+    assert_int_equal(post.calls, 1);
+    return post.err;
 }
 
 void probe_subscribe(struct probe *probe, const char *room)

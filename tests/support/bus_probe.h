@@ -49,6 +49,16 @@ struct probe {
     char fatal_why[256];
     bool ignores_entries; // counts them only
     size_t entries;
+    size_t notices;                       // on_notice calls
+    size_t again;                         // of them, those that were kept
+    char notice[CN_NOTICE_BYTES_MAX + 1]; // the last one
+    size_t boards;                        // on_noticed calls
+};
+
+// How a notice was answered.
+struct probe_post {
+    int calls;
+    enum cn_err err;
 };
 
 // What one publish was answered.
@@ -91,6 +101,9 @@ void probe_publish(struct probe *probe, const char *room, const char *user, cons
 // Publishes and waits for the answer.
 struct cn_published probe_store(struct probe *probe, const char *room, const char *user,
                                 const char *id);
+
+// Sends a notice that is kept until then (0: not) and waits for the answer.
+enum cn_err probe_notify(struct probe *probe, const char *text, int64_t until_ms);
 
 void probe_subscribe(struct probe *probe, const char *room);
 void probe_unsubscribe(struct probe *probe, const char *room);

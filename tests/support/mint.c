@@ -32,6 +32,8 @@ const char *const mint_rfc_keys[4] = {
     "eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVl" \
     "fQ"
 
+#define PAYLOAD_OF_RFC8037 "RXhhbXBsZSBvZiBFZDI1NTE5IHNpZ25pbmc"
+
 const char *const mint_rfc_tokens[4] = {
     "eyJ0eXAiOiJKV1QiLA0KICJhbGciOiJIUzI1NiJ9." PAYLOAD_OF_RFC7515
     ".dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk",
@@ -42,8 +44,8 @@ const char *const mint_rfc_tokens[4] = {
     "pUTI8np6LbgGY9Fs98rqVt5AXLIhWkWywlVmtVrBp0igcN_IoypGlUPQGe77Rw",
     "eyJhbGciOiJFUzI1NiJ9." PAYLOAD_OF_RFC7515
     ".DtEhU3ljbEg8L38VWAfUAqOyKAM6-Xx-F4GawxaepmXFCgfTjDxw5djxLa8ISlSApmWQxfKTUJqPP3-Kg6NU1Q",
-    "eyJhbGciOiJFZERTQSJ9.RXhhbXBsZSBvZiBFZDI1NTE5IHNpZ25pbmc.hgyY0il_MGCjP0JzlnLWG1PPOt7-09PGcvMg3"
-    "AIbQR6dWbhijcNR4ki4iylGjg5BhVsPt9g7sVvpAr_MuM0KAg",
+    "eyJhbGciOiJFZERTQSJ9." PAYLOAD_OF_RFC8037
+    ".hgyY0il_MGCjP0JzlnLWG1PPOt7-09PGcvMg3AIbQR6dWbhijcNR4ki4iylGjg5BhVsPt9g7sVvpAr_MuM0KAg",
 };
 
 struct cn_str mint_with(const char *header, const char *claims, struct cn_str secret)

@@ -24,7 +24,9 @@
 
 #include "chatnode/clock.h"
 
-enum { START_MS = 20000, ARGS_MAX = 48, SERVERS_MAX = 64 };
+enum { START_MS = 20000, ARGS_MAX = 128, SERVERS_MAX = 64, RULES_BYTES = 2048 };
+
+bool redis_server_shows_config;
 
 // What this process started, so that nothing is left when a test fails half-way.
 static struct {
@@ -81,6 +83,27 @@ int redis_server_free_port(void)
     return ntohs(addr.sin_port);
 }
 
+// The words behind `user` of deploy/redis-users.acl for the user chatnode, with the password
+// "node".
+static int add_user(const char **argv, int count)
+{
+    static char line[RULES_BYTES];
+    FILE *file = fopen(CN_SOURCE_DIR "/deploy/redis-users.acl", "re");
+    bool found = false;
+    while (file && !found && fgets(line, sizeof(line), file))
+        found = strncmp(line, "user chatnode ", 14) == 0;
+    if (!found)
+        _exit(126);
+    argv[count++] = "--user";
+    char *rest = line + 5;
+    for (char *word; (word = strsep(&rest, " \n")) != NULL && count + 2 < ARGS_MAX;)
+        if (word[0])
+            argv[count++] = word[0] == '#' ? ">node" : word;
+    if (redis_server_shows_config)
+        argv[count++] = "+config|get";
+    return count;
+}
+
 static void run(const struct redis_server *server, int out)
 {
     char port[16];
@@ -95,6 +118,7 @@ static void run(const struct redis_server *server, int out)
         argv[count++] = fixed[i];
     for (int i = 0; server->args && server->args[i] && count + 1 < ARGS_MAX; i++)
         argv[count++] = server->args[i];
+    count = add_user(argv, count);
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     dup2(out, STDOUT_FILENO);
     dup2(out, STDERR_FILENO);
@@ -151,9 +175,10 @@ void redis_server_start(struct redis_server *server, bool tcp, const char *const
     if (tcp)
         server->port = redis_server_free_port();
     if (tcp)
-        snprintf(server->url, sizeof(server->url), "redis://127.0.0.1:%d", server->port);
+        snprintf(server->url, sizeof(server->url), "redis://chatnode:node@127.0.0.1:%d",
+                 server->port);
     else
-        snprintf(server->url, sizeof(server->url), "unix://%s", server->socket);
+        snprintf(server->url, sizeof(server->url), "unix://chatnode:node@%s", server->socket);
     redis_server_restart(server);
 }
 

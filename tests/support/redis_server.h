@@ -12,10 +12,14 @@ struct redis_server {
     pid_t pid; // 0: not running
     char dir[64];
     char socket[96];
-    char url[160]; // redis:// when it has a port, else unix://
+    char url[160]; // redis:// when it has a port, else unix://; as the user of
+                   // deploy/redis-users.acl
     int port;      // 0: unix socket only
     const char *const *args;
 };
+
+// Whether that user may CONFIG GET as well. False unless a test sets it before all else.
+extern bool redis_server_shows_config;
 
 // Starts it with further arguments ({"--appendonly", "yes", NULL}, or NULL; borrowed until it is
 // stopped for good) and waits until it accepts. With `tcp` it listens on a free loopback port too.

@@ -47,10 +47,10 @@ def query_of(user=None, room=None, since=None, inbox=None):
 
 
 class Client:
-    """A session. Frames are kept in the order of arrival until an `expect` takes them."""
+    """A session. Frames are kept in the order of arrival until an `expect` takes them. A `token` is its first word."""
 
     def __init__(self, port, user=None, room=None, since=None, inbox=None, wait=True, headers=None,
-                 subprotocols=None, deadline=DEADLINE):
+                 subprotocols=None, token=None, deadline=DEADLINE):
         self.frames = collections.deque()
         self.close_code = self.close_reason = None
         self._changed = threading.Condition()
@@ -58,6 +58,8 @@ class Client:
         url = f"ws://127.0.0.1:{port}{query_of(user, room, since, inbox)}"
         self.ws = _loop.run(self._connect(url, deadline, extra_headers=headers or {}, subprotocols=subprotocols), deadline)
         asyncio.run_coroutine_threadsafe(self._read(), _loop.loop)
+        if token is not None:
+            self.send({"type": "auth", "token": token})
         if wait:
             self.welcome = self.expect("welcome", deadline=deadline)
             self.user = self.welcome["user"]

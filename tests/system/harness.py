@@ -164,20 +164,29 @@ class RedisError(Exception):
     """An error that Redis answered."""
 
 
-class Redis(Process):
-    """A private redis-server on a loopback port of its own; keeps nothing on disk."""
+def users_of_redis():
+    """The rules of deploy/redis-users.acl, a list of words for each user."""
+    lines = (ROOT / "deploy/redis-users.acl").read_text().splitlines()
+    return {line.split()[1]: line.split()[2:] for line in lines if line.startswith("user ")}
 
-    def __init__(self, *extra, start=True):
+
+class Redis(Process):
+    """A private redis-server on a loopback port of its own; keeps nothing on disk. Nodes are the user of
+    deploy/redis-users.acl (with `shows_config` it may CONFIG GET as well); the tests themselves may do everything."""
+
+    def __init__(self, *extra, start=True, shows_config=False):
         self.port = free_port()
         super().__init__("redis", [])
+        rules = [">node" if word.startswith("#") else word for word in users_of_redis()["chatnode"]]
         self.argv = ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.dir),
-                     "--save", "", "--appendonly", "no", *[str(word) for word in extra]]
+                     "--save", "", "--appendonly", "no", *[str(word) for word in extra],
+                     "--user", "chatnode", *rules, *["+config|get"] * shows_config]
         if start:
             self.start()
 
     @property
     def url(self):
-        return f"redis://127.0.0.1:{self.port}/0"
+        return f"redis://chatnode:node@127.0.0.1:{self.port}/0"
 
     def start(self):
         self.spawn()
@@ -200,11 +209,16 @@ class Redis(Process):
 
     def command(self, *words):
         """One command on a connection of its own; bytes, int, None or a list of these."""
-        with socket.create_connection(("127.0.0.1", self.port), timeout=DEADLINE) as link:
-            parts = [word if isinstance(word, bytes) else str(word).encode() for word in words]
-            link.sendall(b"*%d\r\n" % len(parts) + b"".join(b"$%d\r\n%s\r\n" % (len(p), p) for p in parts))
-            with link.makefile("rb") as stream:
-                return _read_reply(stream)
+        return self.commands(words)
+
+    def commands(self, *commands):
+        """Commands on one connection; what the last one was answered."""
+        with socket.create_connection(("127.0.0.1", self.port), timeout=DEADLINE) as link, link.makefile("rb") as stream:
+            for words in commands:
+                parts = [word if isinstance(word, bytes) else str(word).encode() for word in words]
+                link.sendall(b"*%d\r\n" % len(parts) + b"".join(b"$%d\r\n%s\r\n" % (len(p), p) for p in parts))
+                reply = _read_reply(stream)
+            return reply
 
     def info(self, section):
         text = self.command("INFO", section).decode()

@@ -134,13 +134,13 @@ def test_a_node_that_crashes_takes_no_message_with_it(start, connect, room):
 
 def test_nodes_with_other_prefixes_share_a_redis_without_meeting(start, connect, room):
     redis = start.redis()
-    one, two = start.node(redis=redis, redis_prefix="one:"), start.node(redis=redis, redis_prefix="two:")
+    one, two = start.node(redis=redis, redis_prefix="chatnode:one:"), start.node(redis=redis, redis_prefix="chatnode:two:")
     ann, bob = connect(one.wait_ready(), room=room), connect(two.wait_ready(), room=room)
     ann.publish("from one", room)
     bob.publish("from two", room)
     assert bob.expect("message")["content"] == "from two"
     assert ann.expect("message")["content"] == "from one"
-    assert all(key.startswith((b"one:", b"two:")) for key in redis.command("KEYS", "*"))
+    assert all(key.startswith((b"chatnode:one:", b"chatnode:two:")) for key in redis.command("KEYS", "*"))
 
 
 def test_a_room_without_members_is_not_subscribed_any_more(start, connect, room):

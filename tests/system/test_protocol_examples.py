@@ -11,7 +11,8 @@ import urllib.parse
 import pytest
 
 from clients import Client
-from harness import DEADLINE, ROOT, Node, eventually
+from harness import DEADLINE, ROOT, SLOW, Node, eventually
+from tokens import SECRET, mint
 
 PAGE = ROOT / "docs/protocol.md"
 BLOCK = re.compile(r"^```chat\n(.*?)^```$", re.M | re.S)
@@ -19,6 +20,11 @@ LINE = re.compile(r"(?:(?P<who>[a-z]+) )?(?P<what>[*<>x]) (?P<text>.+)")
 POSITION = re.compile(r"\d+-\d+")
 NAMED_POSITION = re.compile(r"[A-Z]+\d+")  # POS1, ANN2: the same word is the same position, a higher number a later one
 ANY_TEXT = {"SESSION", "NODE", "VERSION", "GUEST"}
+NUMBERS = {"TS": 1_600_000_000_000, "EXP": 1_600_000_000, "MS": 0}  # words for numbers, and what is less than those
+TOKENS = {  # what stands for a token in an example
+    "TOKEN": lambda: mint("ann", name="Ann Lee"), "SHORT_TOKEN": lambda: mint("ann", seconds=2 * SLOW),
+    "OLD_TOKEN": lambda: mint("ann", seconds=-60), "READER_TOKEN": lambda: mint("ann", rooms={"lobby": ["join"]}),
+}
 ENTRY_TYPES = ("message", "direct", "joined", "left", "gap")
 
 
@@ -50,16 +56,16 @@ BLOCKS = [Block(text) for text in BLOCK.findall(PAGE.read_text())]
 
 
 def frame_of(text):
-    """The frame as shown; a bare TS stands for a time."""
-    return json.loads(re.sub(r":TS\b", ':"TS"', text))
+    """The frame as shown; a bare TS, EXP or MS stands for a number."""
+    return json.loads(re.sub(rf":({'|'.join(NUMBERS)})\b", r':"\1"', text))
 
 
 def fits(shown, came, bound):
     """Whether the frame that came is the one shown; binds the names of positions."""
     if isinstance(shown, str) and shown in ANY_TEXT:
         return isinstance(came, str) and came != ""
-    if shown == "TS":
-        return isinstance(came, int) and came > 1_600_000_000_000
+    if isinstance(shown, str) and shown in NUMBERS:
+        return isinstance(came, int) and came > NUMBERS[shown]
     if isinstance(shown, str) and NAMED_POSITION.fullmatch(shown):
         return bool(POSITION.fullmatch(came)) and bound.setdefault(shown, came) == came
     if isinstance(shown, dict) and isinstance(came, dict):
@@ -103,6 +109,7 @@ class Replay:
         self.positions_rise()
 
     def fill(self, text):
+        text = re.sub(r'(?<="token":")[A-Z_]+', lambda found: TOKENS[found[0]](), text)
         return NAMED_POSITION.sub(lambda found: self.bound.get(found[0], found[0]), text)
 
     def connect(self, step):
@@ -157,7 +164,8 @@ class Replay:
 
 @pytest.mark.parametrize("block", BLOCKS, ids=[f"{i + 1}: {block.name[:50]}" for i, block in enumerate(BLOCKS)])
 def test_the_example_is_what_a_node_does(block, start):
-    node = start.keep(Node(*block.flags, start=False)).start()
+    flags = [SECRET if flag == "SECRET" else flag for flag in block.flags]
+    node = start.keep(Node(*flags, start=False)).start()
     replay = Replay(block, node)
     try:
         replay.run()
@@ -294,8 +302,8 @@ def concrete(value):
         return {key: concrete(item) for key, item in value.items()}
     if isinstance(value, list):
         return [concrete(item) for item in value]
-    if value == "TS":
-        return 1_700_000_000_000
+    if isinstance(value, str) and value in NUMBERS:
+        return NUMBERS[value] + 1
     return "1700000000000-0" if isinstance(value, str) and NAMED_POSITION.fullmatch(value) else value
 
 

@@ -13,7 +13,9 @@ import time
 
 import pytest
 
-from harness import DEADLINE, ROOT, eventually, unique
+from harness import DEADLINE, ROOT, SLOW, eventually, unique
+from tokens import FLAGS as TOKEN_FLAGS
+from tokens import mint
 from wire import Wire
 
 NODEJS = shutil.which("node") or shutil.which("nodejs")
@@ -342,3 +344,39 @@ def test_the_example_runs(node, tmp_path, code, output):
                           capture_output=True, text=True, timeout=DEADLINE * 3, check=False)
     assert (done.returncode, done.stdout) == (0, output or done.stdout), done.stderr
     assert done.stderr == ""
+
+
+# ---- Tokens ----
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_fresh_token_is_shown_before_the_old_one_expires(start, sdk, connect, room, kind):
+    node = start.node(**TOKEN_FLAGS, auth_leeway=0)
+    life = 3 * SLOW
+    ann = sdk(node.port, kind, rooms=[room], tokens=[mint("ann", life), mint("ann")])
+    witness = connect(node, token=mint("witness", life))
+    assert witness.closed() == 4501  # the first token is over
+    assert ann.call("send", room, "still here")["dup"] is False
+    assert ann.call("state") == "connected"
+
+
+def test_closed_for_the_expiry_it_comes_back_with_another_token(start, sdk, connect, room):
+    node = start.node(**TOKEN_FLAGS, auth_leeway=0, auth_warning=0)
+    ann = sdk(node.port, rooms=[room], random=0, tokens=[mint("ann", 2 * SLOW), mint("ann")])
+    ann.expect("state", to="reconnecting", code=4501)
+    bob = connect(node, room=room, token=mint("bob"))
+    bob.publish("missed or not", room)
+    ann.expect("joined", room=room, recovered=True)
+    ann.expect("message", content="missed or not")
+    assert ann.call("user") == "ann"
+
+
+def test_not_let_in_it_stops(start, sdk):
+    node = start.node(**TOKEN_FLAGS)
+    ann = Sdk(node.port, tokens=[mint("ann", secret="x" * 40)])
+    try:
+        assert ann.call("connect") == {"error": "closed"}
+        ann.expect("error")
+        ann.expect("state", to="closed", code=4500)
+    finally:
+        ann.stop()

@@ -53,6 +53,18 @@ static void on_fatal(void *arg, const char *why)
     fail_msg("%s", why);
 }
 
+static void on_notice(void *arg, struct cn_str text, bool again)
+{
+    (void)again;
+    (void)arg;
+    (void)text;
+}
+
+static void on_noticed(void *arg)
+{
+    (void)arg;
+}
+
 static struct cn_bus_options sensible(void)
 {
     return (struct cn_bus_options){.node = "n",
@@ -74,8 +86,8 @@ struct bench {
 
 static enum cn_err make(struct bench *bench, const struct cn_bus_options *options, const char **why)
 {
-    const struct cn_bus_events events = {&bench->opens, on_open,       on_entry, on_open,
-                                         on_state,      on_durability, on_fatal};
+    const struct cn_bus_events events = {&bench->opens, on_open,  on_entry,  on_open,   on_state,
+                                         on_durability, on_fatal, on_notice, on_noticed};
     *bench = (struct bench){0};
     assert_int_equal(cn_reactor_new(&bench->reactor, on_wake, NULL), CN_OK);
     return cn_bus_new(bench->reactor, options, &events, &bench->bus, why);

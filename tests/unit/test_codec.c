@@ -84,6 +84,35 @@ static void good_requests_are_decoded(void **state)
     }
 }
 
+static void tokens_are_decoded_as_they_are(void **state)
+{
+    (void)state;
+    static const char *const bad[] = {
+        "{\"type\":\"auth\"}",
+        "{\"type\":\"auth\",\"token\":\"\"}",
+        "{\"type\":\"auth\",\"token\":7}",
+        "{\"type\":\"auth\",\"token\":null,\"x\":[]}",
+        "{\"type\":\"auth\",\"token\":\"t\",\"room\":\"lobby\"}",
+    };
+    struct cn_request request;
+    enum cn_problem problem;
+    assert_int_equal(
+        decode("{\"type\":\"auth\",\"token\":\"a.b-c_d\",\"id\":\"i\"}", &request, &problem),
+        CN_OK);
+    assert_int_equal(request.type, CN_REQUEST_AUTH);
+    assert_view(request.token, "a.b-c_d");
+    cn_request_fini(&request);
+    for (size_t i = 0; i < CN_COUNT(bad); i++) {
+        assert_int_equal(decode(bad[i], &request, &problem), CN_INVALID);
+        assert_int_equal(problem, CN_PROBLEM_BAD_REQUEST);
+        cn_request_fini(&request);
+    }
+    // No request but this one has a token.
+    assert_int_equal(decode("{\"type\":\"ping\",\"token\":\"a\"}", &request, &problem), CN_OK);
+    assert_null(request.token.ptr);
+    cn_request_fini(&request);
+}
+
 static void plain_text_may_hold_nul(void **state)
 {
     (void)state;
@@ -516,8 +545,29 @@ static const struct cn_str absent = {NULL, 0};
 
 static enum cn_err write_welcome(struct cn_buf *out)
 {
-    return cn_codec_welcome(out, &(struct cn_welcome){S("ann"), S("s1"), S("n\"1\\"), S("0.1"),
-                                                      25000, 65536, 128, 64, 300000, S("disk")});
+    return cn_codec_welcome(out, &(struct cn_welcome){.user = S("ann"),
+                                                      .session = S("s1"),
+                                                      .node = S("n\"1\\"),
+                                                      .version = S("0.1"),
+                                                      .ping_ms = 25000,
+                                                      .max_message_bytes = 65536,
+                                                      .max_rooms = 128,
+                                                      .max_in_flight = 64,
+                                                      .dedupe_ms = 300000,
+                                                      .durability = S("disk")});
+}
+
+static enum cn_err write_welcome_with_token(struct cn_buf *out)
+{
+    return cn_codec_welcome(out, &(struct cn_welcome){.user = S("ann"),
+                                                      .session = S("s1"),
+                                                      .node = S("n"),
+                                                      .version = S("0.1"),
+                                                      .durability = S("disk"),
+                                                      .has_token = true,
+                                                      .name = S("\"A\""),
+                                                      .expires_s = 1700000000,
+                                                      .expires_in_ms = -1});
 }
 
 #define WRITER(name, call)                                                                         \
@@ -527,7 +577,11 @@ static enum cn_err write_welcome(struct cn_buf *out)
     }
 WRITER(write_joined, cn_codec_joined(out, S("lobby"), some_pos, true, S("i")))
 WRITER(write_joined_inbox, cn_codec_joined(out, absent, (struct cn_pos){0, 0}, false, absent))
-WRITER(write_left, cn_codec_left(out, S("lobby"), S("i")))
+WRITER(write_left, cn_codec_left(out, S("lobby"), S("i"), (struct cn_str){NULL, 0}))
+WRITER(write_left_for, cn_codec_left(out, S("lobby"), absent, S("denied")))
+WRITER(write_refusal, cn_codec_refusal(out, CN_PROBLEM_UNAUTHENTICATED, S("i"), S("expired")))
+WRITER(write_authenticated, cn_codec_authenticated(out, 1700000000, 60000, S("i")))
+WRITER(write_expiring, cn_codec_expiring(out, 30000))
 WRITER(write_ack, cn_codec_ack(out, S("i"), some_pos, 1700000000001, false))
 WRITER(write_error, cn_codec_error(out, CN_PROBLEM_NOT_JOINED, S("i")))
 WRITER(write_error_without_id, cn_codec_error(out, CN_PROBLEM_OVERLOADED, absent))
@@ -580,6 +634,19 @@ static const struct written_case written_cases[] = {
                    "\"id\":\"i\"}"},
     {write_joined_inbox,
      "{\"type\":\"joined\",\"inbox\":true,\"pos\":\"0-0\",\"recovered\":false}"},
+    {write_welcome_with_token, "{\"type\":\"welcome\",\"user\":\"ann\",\"session\":\"s1\","
+                               "\"node\":\"n\",\"version\":\"0.1\",\"ping_ms\":0,"
+                               "\"limits\":{\"max_message_bytes\":0,\"max_rooms\":0,"
+                               "\"max_in_flight\":0,\"dedupe_ms\":0},\"durability\":\"disk\","
+                               "\"name\":\"\\\"A\\\"\",\"exp\":1700000000,"
+                               "\"expires_in_ms\":-1}"},
+    {write_left_for, "{\"type\":\"left\",\"room\":\"lobby\",\"reason\":\"denied\"}"},
+    {write_refusal, "{\"type\":\"error\",\"id\":\"i\",\"code\":\"unauthenticated\","
+                    "\"message\":\"show a valid token first\",\"reason\":\"expired\","
+                    "\"retry\":false}"},
+    {write_authenticated, "{\"type\":\"authenticated\",\"exp\":1700000000,"
+                          "\"expires_in_ms\":60000,\"id\":\"i\"}"},
+    {write_expiring, "{\"type\":\"expiring\",\"in_ms\":30000}"},
     {write_left, "{\"type\":\"left\",\"room\":\"lobby\",\"id\":\"i\"}"},
     {write_ack, "{\"type\":\"ack\",\"id\":\"i\"," POS ",\"ts\":1700000000001,\"dup\":false}"},
     {write_error, "{\"type\":\"error\",\"id\":\"i\",\"code\":\"not_joined\","
@@ -696,6 +763,7 @@ int main(void)
         cmocka_unit_test(bad_publishes_are_refused),
         cmocka_unit_test(the_sender_of_a_frame_is_not_read),
         cmocka_unit_test(good_requests_are_decoded),
+        cmocka_unit_test(tokens_are_decoded_as_they_are),
         cmocka_unit_test(plain_text_may_hold_nul),
         cmocka_unit_test(positions_and_limit_are_decoded),
         cmocka_unit_test(bad_requests_are_refused_by_name),

@@ -45,6 +45,19 @@ static const char *const bad_entries[] = {
     "{\"ts\":5,\"pos\":\"1-1\",\"type\":\"message\"}",
 };
 
+static void the_time_of_storing_is_read(void **state)
+{
+    (void)state;
+    assert_int_equal(cn_codec_entry_ts(S(ENTRY("1-1", "0", "message\"}"))), 0);
+    assert_int_equal(cn_codec_entry_ts(S(ENTRY("1-1", "1700000000123", "message\"}"))),
+                     1700000000123);
+    assert_int_equal(cn_codec_entry_ts(S(ENTRY("7-0", "123456789012345678", "message\"}"))),
+                     123456789012345678);
+    assert_int_equal(cn_codec_entry_ts(S("{\"type\":\"gap\",\"reset\":true}")), -1);
+    assert_int_equal(cn_codec_entry_ts(S("")), -1);
+    assert_int_equal(cn_codec_entry_ts(S(ENTRY("1-1", "", "message\"}"))), -1);
+}
+
 static void entries_of_strangers_are_checked(void **state)
 {
     (void)state;
@@ -191,6 +204,7 @@ static void entries_cut_short_are_between_nobody(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_time_of_storing_is_read),
         cmocka_unit_test(entries_of_strangers_are_checked),
         cmocka_unit_test(entries_cut_short_are_refused),
         cmocka_unit_test(control_characters_are_found_anywhere),

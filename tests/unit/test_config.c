@@ -58,6 +58,63 @@ static const char *write_file(const char *text, size_t len)
     return path;
 }
 
+// ---- Together ----
+
+static void expect_conflict(const char *const *flags, const char *words)
+{
+    struct load got;
+    load(&got, flags, nothing);
+    assert_int_equal(got.err, CN_INVALID);
+    if (!strstr(got.text, words))
+        fail_msg("wanted %s, got %s", words, got.text);
+    unload(&got);
+}
+
+static void tokens_need_keys_that_can_be_read(void **state)
+{
+    (void)state;
+    expect_conflict(LIST("--auth", "token"), "auth: token needs a key: ");
+    expect_conflict(LIST("--auth", "token", "--auth-secret", "short"), "auth-secret: ");
+    expect_conflict(LIST("--auth", "token", "--auth-keys", "{\"keys\":7}"), "auth-keys: ");
+    expect_conflict(LIST("--auth", "none"), "is not open or token");
+    static const char keys[] = // they come in lines
+        "{\"keys\": [\n\t{\"kty\": \"oct\", \"alg\": \"HS256\",\r\n\"k\": "
+        "\"AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLr_T-1qS0gZH75aKtMN3Yj0iPS4hcgUuTwjAzZr1Z9CAow\""
+        "}\n]}\r\n";
+    const char *path = write_file(keys, strlen(keys));
+    struct load got;
+    load(&got, LIST("--auth", "token", "--auth-keys-file", path, "--auth-url", "https://a.b/"),
+         nothing);
+    assert_string_equal(got.text, "");
+    assert_int_equal(got.err, CN_OK);
+    unload(&got);
+    assert_int_equal(unlink(path), 0);
+    load(&got, LIST("--auth-secret", "not looked at in open mode"), nothing);
+    assert_int_equal(got.err, CN_OK);
+    unload(&got);
+}
+
+static void addresses_to_ask_are_safe_ones(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *url;
+        enum cn_err err;
+    } cases[] = {
+        {"https://id.example.org/keys", CN_OK}, {"http://127.0.0.1:8080/keys", CN_OK},
+        {"http://localhost/keys", CN_OK},       {"http://[::1]:80", CN_OK},
+        {"http://id.example.org", CN_INVALID},  {"http://localhost.example.org", CN_INVALID},
+        {"http://127.0.0.1.de/", CN_INVALID},   {"http://127.0.0.1:80@example.org", CN_INVALID},
+        {"ftp://127.0.0.1/", CN_INVALID},       {"127.0.0.1", CN_INVALID},
+    };
+    for (size_t i = 0; i < CN_COUNT(cases); i++) {
+        struct load got;
+        load(&got, LIST("--auth-jwks-url", cases[i].url), nothing);
+        assert_int_equal(got.err, cases[i].err);
+        unload(&got);
+    }
+}
+
 // ---- Values and ranks ----
 
 static void defaults_are_those_of_the_table(void **state)
@@ -572,6 +629,8 @@ int main(void)
         cmocka_unit_test(missing_files_are_errors),
         cmocka_unit_test(secrets_come_from_files_too),
         cmocka_unit_test(show_hides_secrets_and_defaults),
+        cmocka_unit_test(tokens_need_keys_that_can_be_read),
+        cmocka_unit_test(addresses_to_ask_are_safe_ones),
         cmocka_unit_test(the_command_line_asks_for_actions),
         cmocka_unit_test(help_fits_a_terminal_and_names_everything),
         cmocka_unit_test(document_has_a_row_for_each_setting),

@@ -118,6 +118,14 @@ static void test_published(void **state)
 
 #define TEXT "{\"pos\":\"7-1\",\"ts\":5,\"type\":\"message\"}"
 
+static enum cn_err page_of(const redisReply *reply, size_t entry_bytes, bool backwards,
+                           struct cn_redis_page *page)
+{
+    const struct cn_channel_name lobby = cn_channel_name_of(CN_STR_LITERAL("r:lobby"));
+    const struct cn_redis_reading reading = {{.entry_bytes = entry_bytes}, &lobby, backwards};
+    return cn_redis_reply_page(reply, &reading, page);
+}
+
 static void test_page(void **state)
 {
     (void)state;
@@ -127,19 +135,21 @@ static void test_page(void **state)
                                  "$3\r\n7-1\r\n$37\r\n" TEXT "\r\n"
                                  "$3\r\n7-2\r\n$37\r\n" TEXT "\r\n");
     assert_int_equal(sizeof(TEXT) - 1, 37);
-    assert_int_equal(cn_redis_reply_page(reply, 100, &page), CN_OK);
+    assert_int_equal(page_of(reply, 100, false, &page), CN_OK);
     assert_true(page.page.exact);
     assert_false(page.page.more);
     assert_int_equal(page.page.count, 1);
-    assert_int_equal(page.bad, 1);
+    assert_int_equal(page.bad[CN_SEAL_FAULT_FORM], 1);
+    assert_int_equal(page.page.edge.seq, 2); // also what was left out was looked at
     assert_int_equal(page.page.tail.seq, 2);
     assert_int_equal(page.end.seq, 2);
     assert_int_equal(page.page.entries[0].pos.seq, 1);
     assert_true(cn_str_equal(page.page.entries[0].text, cn_str_of(TEXT)));
     cn_redis_page_fini(&page);
-    assert_int_equal(cn_redis_reply_page(reply, 36, &page), CN_OK); // all are too long
+    assert_int_equal(page_of(reply, 36, true, &page), CN_OK); // all are too long
     assert_int_equal(page.page.count, 0);
-    assert_int_equal(page.bad, 2);
+    assert_int_equal(page.bad[CN_SEAL_FAULT_SIZE], 2);
+    assert_int_equal(page.page.edge.seq, 1);
     cn_redis_page_fini(&page);
     freeReplyObject(reply);
 }
@@ -161,7 +171,7 @@ static void test_bad_pages(void **state)
     };
     for (size_t i = 0; i < CN_COUNT(bad); i++) {
         redisReply *reply = reply_of(bad[i]);
-        assert_int_equal(cn_redis_reply_page(reply, 100, &page), CN_INVALID);
+        assert_int_equal(page_of(reply, 100, false, &page), CN_INVALID);
         freeReplyObject(reply);
     }
 }

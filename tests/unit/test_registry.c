@@ -50,6 +50,28 @@ static size_t sessions_of(struct cn_registry *registry, const char *user)
     return cn_registry_user_sessions(registry, cn_str_of(user), NULL, 0);
 }
 
+static void test_one_without_a_name_is_found_by_its_id(void **state)
+{
+    (void)state;
+    struct cn_registry *registry = make();
+    struct cn_registration a = {.loop = 2};
+    struct cn_registration b = {.loop = 2};
+    assert_int_equal(add(registry, NULL, &a), CN_OK);
+    assert_int_equal(add(registry, NULL, &b), CN_OK);
+    assert_null(a.user);
+    assert_ptr_equal(cn_registry_find(registry, a.id), &a);
+    assert_int_equal(sessions_of(registry, "ann"), 0);
+    assert_int_equal(cn_registry_name(registry, cn_str_of("ann"), &a), CN_OK);
+    assert_string_equal(a.user, "ann");
+    assert_int_equal(sessions_of(registry, "ann"), 1);
+    assert_int_equal(cn_registry_count(registry), 2);
+    cn_registry_remove(registry, &a);
+    cn_registry_remove(registry, &b);
+    assert_int_equal(sessions_of(registry, "ann"), 0);
+    assert_int_equal(cn_registry_count(registry), 0);
+    cn_registry_free(registry);
+}
+
 static void test_by_id(void **state)
 {
     (void)state;
@@ -210,8 +232,11 @@ static void test_many_threads(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_by_id),        cmocka_unit_test(test_by_user),
-        cmocka_unit_test(test_many),         cmocka_unit_test(test_without_memory_nothing_is_added),
+        cmocka_unit_test(test_by_id),
+        cmocka_unit_test(test_one_without_a_name_is_found_by_its_id),
+        cmocka_unit_test(test_by_user),
+        cmocka_unit_test(test_many),
+        cmocka_unit_test(test_without_memory_nothing_is_added),
         cmocka_unit_test(test_many_threads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -441,6 +441,42 @@ static void only_its_own_key_verifies(void **state)
     }
 }
 
+static void answers_say_how_long_they_may_be_kept(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *claims;
+        int64_t cache_s;
+    } cases[] = {
+        {"{\"cache_s\":1}", 1},
+        {"{\"cache_s\":3600}", 3600},
+        {"{\"cache_s\":3601}", 3600},
+        {"{\"cache_s\":0}", 0},
+        {"{\"cache_s\":-1}", 0},
+        {"{\"cache_s\":1.5}", 0},
+        {"{\"cache_s\":\"60\"}", 0},
+        {"{}", 0},
+        {"[]", 0},
+        {"{", 0},
+        {"", 0},
+    };
+    for (size_t i = 0; i < CN_COUNT(cases); i++)
+        assert_int_equal(cn_grant_cache_s(cn_str_of(cases[i].claims)), cases[i].cache_s);
+}
+
+// FIPS 180-4's example.
+static void a_digest_is_sha256(void **state)
+{
+    (void)state;
+    static const unsigned char expected[CN_TOKEN_DIGEST_BYTES] = {
+        0xba, 0x78, 0x16, 0xbf, 0x8f, 0x01, 0xcf, 0xea, 0x41, 0x41, 0x40,
+        0xde, 0x5d, 0xae, 0x22, 0x23, 0xb0, 0x03, 0x61, 0xa3, 0x96, 0x17,
+        0x7a, 0x9c, 0xb4, 0x10, 0xff, 0x61, 0xf2, 0x00, 0x15, 0xad};
+    unsigned char digest[CN_TOKEN_DIGEST_BYTES];
+    assert_true(cn_token_digest(cn_str_of("abc"), digest));
+    assert_memory_equal(digest, expected, sizeof(expected));
+}
+
 // ---- Rights ----
 
 static void patterns_match(void **state)
@@ -602,6 +638,8 @@ int main(void)
         cmocka_unit_test(the_form_is_strict),
         cmocka_unit_test(a_public_key_is_no_secret),
         cmocka_unit_test(only_its_own_key_verifies),
+        cmocka_unit_test(answers_say_how_long_they_may_be_kept),
+        cmocka_unit_test(a_digest_is_sha256),
         cmocka_unit_test(patterns_match),
         cmocka_unit_test(patterns_do_not_blow_up),
         cmocka_unit_test(rules_add_up),

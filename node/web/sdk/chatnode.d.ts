@@ -119,6 +119,10 @@ export interface Welcome {
    * delay ("disk-always"), on several machines ("replicated"), or nobody knows ("unknown").
    */
   durability?: string;
+  /** With a token: how to show the user, if it says so, and when it expires (Unix time). */
+  name?: string;
+  exp?: number;
+  expires_in_ms?: number;
 }
 
 export interface Events {
@@ -132,6 +136,7 @@ export interface Events {
 
 /** What Chatnode needs of a WebSocket; the browser's, Node.js's and the `ws` package's have it. */
 export interface SocketLike {
+  onopen?: ((event: any) => void) | null;
   onmessage: ((event: any) => void) | null;
   onclose: ((event: any) => void) | null;
   onerror: ((event: any) => void) | null;
@@ -140,8 +145,13 @@ export interface SocketLike {
 }
 
 export interface Options {
-  /** Who you are; the server gives a name if you do not. */
+  /** Who you are; the server gives a name if you do not. With `token` it is the token's. */
   user?: string;
+  /**
+   * Where the server asks for tokens: one, or what gets one. A function is called for each
+   * connection, and again when the server says that the token is about to expire.
+   */
+  token?: string | (() => string | Promise<string>);
   /** Rooms to join at once. */
   rooms?: Iterable<string>;
   /** Where there is no global one (Node.js before 22): the class of the `ws` package. */
@@ -169,7 +179,7 @@ export type Sent<T> = Promise<T> & { readonly id: string };
 export class ChatnodeError extends Error {
   constructor(code: string, message: string, retry?: boolean);
   /**
-   * The server's, or "closed", "outbox_full", "too_big", "unconfirmed", "bad_frame"; "bad_id" and
+   * The server's, or "closed", "outbox_full", "too_big", "unconfirmed", "bad_frame", "no_token"; "bad_id" and
    * "bad_request" also for what was not sent because the server would refuse it.
    */
   readonly code: string;

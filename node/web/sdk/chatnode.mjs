@@ -13,6 +13,7 @@
 export const CLOSE = Object.freeze({
   protocol: 1002, text: 1007, too_big: 1009, internal: 1011, restart: 1012,
   no_pong: 4000, slow: 4001,
+  unauthenticated: 4500, expired: 4501, revoked: 4502, denied: 4503, kicked: 4504,
 });
 
 const FINAL_RFC_CODES = new Set([1002, 1003, 1007, 1008, 1009, 1010]);
@@ -153,6 +154,7 @@ export class Chatnode {
   #inboxAsked = null;
   #requests = new Map(); // by id, in the order of sending
   #socket = null;
+  #attempt = null; // the connection that a token is being fetched for
   #welcome = null;
   #timers = new Map(); // by purpose: each has at most one
   #attempts = 0; // connections tried since the last stable one
@@ -402,27 +404,57 @@ export class Chatnode {
   #dial() {
     this.#stop("dial");
     const url = new URL(this.#url);
-    if (this.user !== undefined) url.searchParams.set("user", this.user);
+    const { token } = this.#options;
+    if (this.user !== undefined && token === undefined) url.searchParams.set("user", this.user);
     url.searchParams.set("room", "");
     this.#inboxAsked = this.#inbox.resume;
     if (this.#inboxAsked !== null) url.searchParams.set("inbox", this.#inboxAsked);
     this.#enter("connecting");
     if (this.#state !== "connecting" || this.#socket) return; // a listener changed its mind
+    this.#start("watch", WELCOME_MS, () => this.#lose(1006, "no welcome in time"));
+    if (token === undefined) return this.#open(url);
+    this.#withToken((fresh) => this.#open(url, fresh),
+      ({ message }) => this.#lose(1006, `no token: ${message}`));
+  }
+
+  #open(url, token) {
     let socket;
     try {
       socket = this.#socket = new this.#options.WebSocket(url.href);
     } catch (error) {
       return this.#finish(1006, error.message); // no address, or one that the page may not use
     }
+    if (token !== undefined) socket.onopen = () => this.#authenticate(token);
     socket.onmessage = ({ data }) => this.#hear(data);
     socket.onclose = ({ code, reason }) => this.#lose(code, reason);
     socket.onerror = () => {}; // a close event follows
-    this.#start("watch", WELCOME_MS, () => this.#lose(1006, "no welcome in time"));
+  }
+
+  // Gets a token for the connection at hand; what comes when that is gone is not used.
+  #withToken(use, fail) {
+    const { token } = this.#options;
+    const attempt = this.#attempt = {};
+    if (typeof token !== "function") return use(token);
+    const ifCurrent = (run) => (value) => { if (this.#attempt === attempt) run(value); };
+    Promise.resolve().then(token).then(ifCurrent(use), ifCurrent(fail));
+  }
+
+  #authenticate(token) {
+    this.#socket?.send(JSON.stringify({ type: "auth", token }));
+  }
+
+  // Its token is about to expire. If there is no other, the server will close the connection.
+  #onExpiring() {
+    if (typeof this.#options.token !== "function") return;
+    this.#withToken((token) => this.#authenticate(token), ({ message }) => {
+      this.#emit("error", new ChatnodeError("no_token", `no token: ${message}`, true));
+    });
   }
 
   #lose(code, reason) {
     this.#hangUp();
-    if (isFinal(code)) return this.#finish(code, reason);
+    const hasAnother = code === CLOSE.expired && typeof this.#options.token === "function";
+    if (isFinal(code) && !hasAnother) return this.#finish(code, reason);
     const now = this.#options.now();
     if (this.#connectedAt && now - this.#connectedAt >= STABLE_MS) this.#attempts = 0;
     let retryInMs = this.#backOff(isOffline() ? Infinity : this.#attempts);
@@ -460,9 +492,10 @@ export class Chatnode {
   #hangUp() {
     for (const purpose of ["watch", "probe", "retry", "move"]) this.#stop(purpose);
     const socket = this.#socket;
+    this.#attempt = null;
     if (!socket) return;
     this.#socket = null;
-    socket.onmessage = socket.onclose = null;
+    socket.onopen = socket.onmessage = socket.onclose = null;
     socket.close();
     // The `ws` package would keep a process alive for 30 s.
     if (socket.terminate) this.#later(CLOSING_MS, () => socket.terminate()).unref?.();
@@ -541,6 +574,7 @@ export class Chatnode {
       return this.#emit("error", new ChatnodeError("bad_frame", "the server's frame is not JSON"));
     }
     if (frame?.type === "welcome" && this.#state === "connecting") this.#onWelcome(frame);
+    else if (frame?.type === "error" && this.#state === "connecting") this.#onRefusal(frame);
     else if (this.#state === "connected") this.#handle(frame);
   }
 
@@ -550,8 +584,9 @@ export class Chatnode {
       case "message": return this.#onEntry(frame, this.#cursorOf(frame));
       case "direct": return this.#onEntry(frame, this.#inbox);
       case "ack":
-      case "left":
       case "history": return this.#answer(frame);
+      case "left": return this.#onLeft(frame);
+      case "expiring": return this.#onExpiring();
       case "error": return this.#onError(frame);
       case "gap": return this.#onGap(frame);
       case "reconnect": return this.#onReconnect(frame);
@@ -632,6 +667,20 @@ export class Chatnode {
     } else if (id === undefined) {
       this.#emit("error", error);
     } // else what was asked for is not wanted any more: given up, or a join that was overtaken
+  }
+
+  // The token was not believed; the server closes.
+  #onRefusal({ code, message, reason, retry = false }) {
+    const text = reason === undefined ? message : `${message} (${reason})`;
+    this.#emit("error", new ChatnodeError(code, text, retry));
+  }
+
+  // Without an id it was not asked for: a fresh token does not allow the room any more.
+  #onLeft(frame) {
+    if (frame.id !== undefined) return this.#answer(frame);
+    const room = this.#rooms.get(frame.room);
+    const error = new ChatnodeError(frame.reason ?? "denied", `not allowed in ${frame.room} now`);
+    if (room) this.#refuseRoom(room, error);
   }
 
   #fail(request, error) {
