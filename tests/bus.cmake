@@ -15,6 +15,7 @@ function(cn_contract_test name seconds)
     target_include_directories(test_${name} PRIVATE ${CMAKE_CURRENT_SOURCE_DIR})
     target_compile_definitions(test_${name} PRIVATE CN_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
     add_test(NAME contract.${name} COMMAND test_${name})
+    math(EXPR seconds "${seconds} * ${CN_SLOW}")
     set_tests_properties(contract.${name} PROPERTIES LABELS contract TIMEOUT ${seconds})
 endfunction()
 

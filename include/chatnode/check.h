@@ -11,6 +11,15 @@
 
 #define CN_COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
+// Defined where the address sanitizer watches: GCC says so by a macro, Clang by a feature.
+#if defined(__SANITIZE_ADDRESS__)
+#define CN_ADDRESS_SANITIZER 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define CN_ADDRESS_SANITIZER 1
+#endif
+#endif
+
 // Aborts with a readable report when `expr` is false; on in every build. Only for invariants of
 // our own: a peer's bytes never reach an assertion.
 #define CN_ASSERT(expr) ((expr) ? (void)0 : cn_check_failed(#expr, __FILE__, __LINE__))

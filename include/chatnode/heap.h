@@ -6,6 +6,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "chatnode/check.h"
 
@@ -31,6 +32,25 @@ static inline void cn_heap_note(struct cn_heap *heap, size_t objects)
 // should be given back: there were a quarter more, CN_HEAP_WORTH at the least, and the storm is
 // over. It is then taken as done.
 CN_MUSTCHECK bool cn_heap_look(struct cn_heap *heap, size_t objects);
+
+// The same for messages, each of which takes memory for a moment.
+struct cn_heap_flow {
+    struct cn_heap heap; // its objects are blocks of CN_HEAP_FLOW_BYTES a minute
+    uint64_t bytes;      // that passed since the minute began
+    unsigned looks;      // since then
+};
+
+enum { CN_HEAP_FLOW_BYTES = 65536, CN_HEAP_FLOW_LOOKS = 60 };
+
+// Notes that a message of so many bytes passes.
+static inline void cn_heap_flow_note(struct cn_heap_flow *flow, size_t bytes)
+{
+    flow->bytes += bytes;
+}
+
+// To be called once a second. True when memory should be given back: more than CN_HEAP_WORTH blocks
+// passed in a minute, and the last two minutes were alike and calmer by a fifth.
+CN_MUSTCHECK bool cn_heap_flow_look(struct cn_heap_flow *flow);
 
 // Gives free pages back to the system (malloc_trim(3)). Other threads' allocations wait meanwhile:
 // less than a millisecond for each 10 MiB that are given back. Any thread.

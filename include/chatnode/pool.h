@@ -13,7 +13,7 @@
 // is right for it at any time.
 struct cn_pool {
     size_t block_bytes; // constant
-    unsigned most;      // constant: blocks kept
+    unsigned most;      // constant: blocks kept on each of the two stacks
     // The owner's:
     void *first; // blocks to be taken, each begins with a pointer to the next one
     unsigned count;
@@ -22,8 +22,9 @@ struct cn_pool {
     atomic_uint returned_count;
 };
 
-// An empty pool of blocks of `block_bytes`, which keeps about `most` of them; allocates nothing.
-// `block_bytes` is a pointer's size at least.
+// An empty pool of blocks of `block_bytes`, which keeps `most` of them for its owner, and about as
+// many more that others have returned since; allocates nothing. `block_bytes` is a pointer's size
+// at least.
 void cn_pool_init(struct cn_pool *pool, size_t block_bytes, unsigned most);
 
 // Frees what it keeps; nobody gives it any more. Legal on a zeroed pool, and twice.

@@ -21,6 +21,16 @@ bool cn_heap_look(struct cn_heap *heap, size_t objects)
     return true;
 }
 
+bool cn_heap_flow_look(struct cn_heap_flow *flow)
+{
+    if (++flow->looks < CN_HEAP_FLOW_LOOKS)
+        return false;
+    size_t blocks = (size_t)(flow->bytes / CN_HEAP_FLOW_BYTES);
+    flow->bytes = 0;
+    flow->looks = 0;
+    return cn_heap_look(&flow->heap, blocks);
+}
+
 void cn_heap_trim(void)
 {
     (void)malloc_trim(0);

@@ -12,7 +12,7 @@ struct block {
 };
 
 // The address sanitizer must see every end of a block's use, so nothing is kept for it.
-#ifdef __SANITIZE_ADDRESS__
+#ifdef CN_ADDRESS_SANITIZER
 enum { KEEPS = false };
 #else
 enum { KEEPS = true };

@@ -112,12 +112,19 @@ static struct feed_letter *feed_letter_new(struct cn_pool *pool, struct cn_str n
     return letter;
 }
 
+// Something is about to be postponed. What waits already has its time, which more of it must not
+// put off.
+static void retry_later(struct cn_hub *hub)
+{
+    if (cn_list_is_empty(&hub->missed) && cn_list_is_empty(&hub->postponed))
+        cn_timer_start(hub->missed_timer, MISSED_RETRY_MS);
+}
+
 // The loop must be told by SKIP where to go on.
 static void mark_missed(struct cn_hub *hub, struct cn_channel *channel, unsigned index)
 {
     channel->missed_loops |= UINT64_C(1) << index;
-    if (cn_list_is_empty(&hub->missed))
-        cn_timer_start(hub->missed_timer, MISSED_RETRY_MS);
+    retry_later(hub);
     if (!cn_list_is_linked(&channel->missed))
         cn_list_push_back(&hub->missed, &channel->missed);
     cn_metrics_add(CN_M_MAILBOX_FULL_LOOP, 1);
@@ -222,8 +229,8 @@ static enum cn_err follow(struct cn_hub *hub, const struct follow_ask *ask)
 static void postpone(struct cn_hub *hub, struct follow_ask *ask)
 {
     CN_LOG(ERROR, "channel.nomem", "out of memory for a channel; it is tried again");
+    retry_later(hub);
     cn_list_push_back(&hub->postponed, &ask->postponed);
-    cn_timer_start(hub->missed_timer, MISSED_RETRY_MS);
 }
 
 static void forget_postponed(struct cn_hub *hub, const struct follow_ask *ask)
@@ -359,6 +366,7 @@ void cn_channel_on_entry(void *arg, const struct cn_channel_name *name, struct c
     if (!channel || !channel->open)
         return;
     cn_metrics_add(CN_M_ENTRIES, 1);
+    cn_heap_flow_note(&hub->flow, text.len);
     channel->tail = pos;
     struct cn_frame *frame = cn_frame_new_in(&hub->frames, pos, text);
     for (unsigned i = 0; i < hub->loop_count; i++) {

@@ -177,8 +177,10 @@ static bool hold_back(struct cn_loop *loop, int64_t now_us)
 
 int64_t cn_fanout_flush(struct cn_loop *loop)
 {
-    if (cn_list_is_empty(&loop->pending))
+    if (cn_list_is_empty(&loop->pending)) {
+        loop->held_us = 0; // what was held back went already, or has nobody left who would get it
         return -1;
+    }
     int64_t begin_us = cn_clock_us();
     int64_t left_ms = wait_ms(loop, begin_us);
     if (left_ms > 0)

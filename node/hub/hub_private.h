@@ -26,6 +26,7 @@
 #include "commands_private.h"
 #include "log_private.h"
 #include "pass_private.h"
+#include "publish_private.h"
 #include "revocation_private.h"
 #include "session_private.h"
 #include "supervisor_private.h"
@@ -66,9 +67,10 @@ struct cn_hub {
     struct cn_timer *report_timer;
     struct cn_bus_stats reported; // in the metrics already
     int64_t reported_pending;
-    uint64_t reported_lost; // lines of the log
-    struct cn_heap heap;    // of sessions and channels
-    struct cn_pool letters; // of feed letters
+    uint64_t reported_lost;   // lines of the log
+    struct cn_heap heap;      // of sessions and channels
+    struct cn_heap_flow flow; // of messages
+    struct cn_pool letters;   // of feed letters
     struct cn_frame_pools frames;
 };
 
@@ -110,36 +112,6 @@ void cn_channel_retry_missed(void *arg);
 
 // Frees the table.
 void cn_channels_free(struct cn_hub *hub);
-
-// ---- publish.c: publishes, from a loop to the bus and back (reads: log_private.h) ----
-
-// Sends a publish of `session` to the bus: `leg` says what it is part of. The answer comes as ack
-// or error. CN_FULL: too much waits already; CN_NOMEM. Loop's thread.
-enum cn_publish_leg { CN_LEG_ROOM, CN_LEG_RECIPIENT, CN_LEG_SENDER };
-CN_MUSTCHECK enum cn_err cn_publish_send(struct cn_session *session,
-                                         const struct cn_channel_name *channel,
-                                         const struct cn_request *request, struct cn_str body,
-                                         enum cn_publish_leg leg);
-
-// The loop's pool of publishes and their answers.
-void cn_publish_pool_init(struct cn_pool *pool);
-
-// An ask that will be read soon; when it is a publish, the bus prepares. Main thread.
-void cn_publish_expect(struct cn_mail *mail, struct cn_hub *hub);
-
-// What is published, and as whom. Borrowed for the call.
-struct cn_publish_order {
-    const struct cn_channel_name *channel;
-    struct cn_str user; // who publishes
-    struct cn_str id;   // absent: one is made, which no client can name
-    struct cn_str body;
-    enum cn_publish_leg leg;
-};
-
-// As cn_publish_send for a caller of the HTTP API; the answer comes to cn_api_on_published.
-CN_MUSTCHECK enum cn_err cn_publish_send_for(struct cn_loop *loop,
-                                             const struct cn_api_caller *caller,
-                                             const struct cn_publish_order *order);
 
 // ---- fanout.c: frames to members ----
 

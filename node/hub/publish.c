@@ -188,6 +188,7 @@ static void read_publish_ask(struct cn_ask *ask, struct cn_hub *hub)
 {
     struct cn_publish *publish = context_of(&ask->mail)->publish;
     cn_metrics_add(CN_M_PUBLISHES, 1);
+    cn_heap_flow_note(&hub->flow, publish->body_len);
     cn_bus_publish_take(hub->bus, &publish);
 }
 

@@ -133,10 +133,12 @@ void cn_supervisor_note_growth(struct cn_hub *hub)
     cn_heap_note(&hub->heap, count_objects(hub));
 }
 
-// After many have gone, their memory goes too.
+// After many have gone, or many messages have passed, their memory goes too.
 static void give_back(struct cn_hub *hub)
 {
-    if (!cn_heap_look(&hub->heap, count_objects(hub)))
+    bool have_gone = cn_heap_look(&hub->heap, count_objects(hub));
+    bool has_passed = cn_heap_flow_look(&hub->flow);
+    if (!have_gone && !has_passed)
         return;
     int64_t began_us = cn_clock_us();
     cn_heap_trim();

@@ -81,7 +81,7 @@ def test_many_rooms_come_back_after_a_restart_of_redis(start, raw):
         ask(session, "join", [f"back-{number}-{room}" for room in range(100)])
     redis.restart()
     node.wait_ready(DEADLINE * 2)
-    subscribed = 2000 + 20 + 1  # the last is the heartbeat's
+    subscribed = 2000 + 20 + 2  # the last two are the heartbeat's and the notices'
     eventually(lambda: f"pubsub_channels:{subscribed}" in redis.command("INFO", "stats").decode(), DEADLINE * 2)
     for number, session in enumerate(sessions):
         for room in (0, 57, 99):

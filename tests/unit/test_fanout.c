@@ -352,6 +352,21 @@ static void test_who_is_gone_holds_nothing_back(void **state)
     client_expect_series(ann, "m", 1, 1);
 }
 
+// What is held back for members who go meanwhile is not waited for: one turn, and no more of them.
+static void test_nothing_is_held_back_for_nobody(void **state)
+{
+    (void)state;
+    struct client *ann = after_flush(4000);
+    struct client *bob = rig_client(&rig, 0, "bob", "elsewhere");
+    hub_rig_settle(&rig);
+    send_two(ann);
+    assert_int_equal(rig.next_ms[0], 1);
+    client_gone(ann);
+    hub_rig_turn_loop(&rig, 0);
+    assert_int_equal(rig.next_ms[0], -1);
+    assert_false(cn_loop_pass_on(bob->loop));
+}
+
 // ---- Slices ----
 
 static size_t messages(const struct client *client, const char *content)
@@ -705,6 +720,7 @@ int main(void)
         TEST(open_rig, test_a_flush_is_not_held_back_for_long),
         TEST(open_rig, test_a_short_flush_is_not_held_back),
         TEST(open_rig, test_who_is_gone_holds_nothing_back),
+        TEST(open_rig, test_nothing_is_held_back_for_nobody),
         TEST(open_rig, test_joining_while_frames_wait),
         TEST(open_for_crowd, test_a_crowd_is_served_in_slices_and_nobody_is_missed),
         TEST(open_for_crowd, test_a_crowds_next_flush_is_paced_too),

@@ -25,7 +25,7 @@ static struct item *item_of(struct cn_hash_node *node)
     return (struct item *)((char *)node - offsetof(struct item, node));
 }
 
-// Linked with --wrap=calloc: what hash.c allocates can be made to fail.
+// Linked with --wrap=calloc and --wrap=aligned_alloc: what hash.c allocates can be made to fail.
 static bool no_memory;
 void *__real_calloc(size_t count, size_t size);
 void *__wrap_calloc(size_t count, size_t size);
@@ -33,6 +33,14 @@ void *__wrap_calloc(size_t count, size_t size);
 void *__wrap_calloc(size_t count, size_t size)
 {
     return no_memory ? NULL : __real_calloc(count, size);
+}
+
+void *__real_aligned_alloc(size_t alignment, size_t size);
+void *__wrap_aligned_alloc(size_t alignment, size_t size);
+
+void *__wrap_aligned_alloc(size_t alignment, size_t size)
+{
+    return no_memory ? NULL : __real_aligned_alloc(alignment, size);
 }
 
 static struct item *make_items(size_t count)
@@ -120,6 +128,18 @@ static void test_insert_find_remove(void **state)
     free(items);
 }
 
+// A table that is full cannot grow without memory, and stays as it is.
+static void grow_in_vain(struct cn_hash *table, struct cn_hash_node *node)
+{
+    if (table->buckets && table->count <= table->mask)
+        return;
+    const struct cn_hash before = *table;
+    no_memory = true;
+    assert_int_equal(cn_hash_insert_new(table, node), CN_NOMEM);
+    no_memory = false;
+    assert_memory_equal(table, &before, sizeof(before));
+}
+
 // Large enough for huge pages.
 static void test_hashes_that_are_known_already(void **state)
 {
@@ -136,6 +156,7 @@ static void test_hashes_that_are_known_already(void **state)
         cn_hash_expect(&table, node->hash);
         cn_hash_expect_node(&table, node->hash);
         assert_null(cn_hash_find_hashed(&table, node->key, node->hash));
+        grow_in_vain(&table, node);
         assert_int_equal(cn_hash_insert_new(&table, node), CN_OK);
     }
     for (size_t i = 0; i < LARGE; i++) {

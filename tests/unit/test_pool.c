@@ -15,7 +15,7 @@
 
 enum { BLOCK_BYTES = 96, KEPT = 4, RETURNERS = 3, ROUNDS = 20000, AT_ONCE = 8 };
 
-#ifdef __SANITIZE_ADDRESS__
+#ifdef CN_ADDRESS_SANITIZER
 enum { KEEPS = false };
 #else
 enum { KEEPS = true };

@@ -139,7 +139,28 @@ static void drain(struct client *client)
         cn_session_writable(client->session);
 }
 
-// Everything that a session can do, with a slow reader, a returning one, and the sweeps of time.
+// Callers of the HTTP API: how many publishes were begun, and how many were answered.
+static int begun, answered;
+
+static void note_answer(void *arg, uint64_t ticket, struct cn_answer *answer)
+{
+    (void)arg;
+    (void)ticket;
+    answered++;
+    cn_buf_fini(&answer->body);
+}
+
+static void call(const char *body)
+{
+    const struct cn_api_caller caller = {.answered = note_answer};
+    const struct cn_str no_key = {NULL, 0};
+    enum cn_problem problem;
+    if (!cn_api_publish(cn_hub_loop(rig.hub, 0), cn_str_of(body), no_key, &caller, &problem))
+        begun++;
+}
+
+// Everything that a session can do, and a caller, with a slow reader, a returning one, and the
+// sweeps of time.
 static void live_a_day(void)
 {
     say(members[0], "{\"type\":\"message\",\"room\":\"hall\",\"content\":\"one\",\"id\":\"m1\"}");
@@ -147,6 +168,9 @@ static void live_a_day(void)
     settle();
     say(members[1], "{\"type\":\"join\",\"room\":\"annex\",\"id\":\"j1\"}");
     say(members[0], "{\"type\":\"direct\",\"to\":\"bob\",\"content\":\"psst\",\"id\":\"d1\"}");
+    settle();
+    call("{\"room\":\"hall\",\"content\":\"from afar\",\"from\":\"web\"}");
+    call("{\"to\":\"bob\",\"content\":{\"deep\":[1]},\"from\":\"ann\",\"id\":\"w1\"}");
     settle();
     fake_sink_limit(&members[2]->sink, 1);
     for (int i = 0; i < 40; i++) {
@@ -217,6 +241,9 @@ static void check_answer(const struct client *client, const char *id)
 
 static void check_answers(void)
 {
+    if (answered != begun || atomic_load(&rig.hub->api_waiting))
+        fail_msg("allocation %d of %d: %d calls were begun, %d answered", scarcity.first,
+                 scarcity.failing, begun, answered);
     static const struct {
         unsigned member;
         const char *id;
@@ -259,6 +286,7 @@ static void check_health(void)
 static void begin(void)
 {
     static const char *const settings[] = {"--ring-frames", "16", "--max-rooms", "4", NULL};
+    begun = answered = 0;
     hub_rig_open(&rig, 2, settings);
     hub_rig_start(&rig);
     for (unsigned i = 0; i < MEMBERS; i++)
@@ -295,6 +323,7 @@ static void a_day_with_memory_is_a_good_day(void **state)
 {
     (void)state;
     assert_in_range(try(ALLOCATIONS_MAX, 0), 100, ALLOCATIONS_MAX);
+    assert_int_equal(begun, 2);
     assert_int_equal(try(ALLOCATIONS_MAX, 0), scarcity.seen); // the same each time
 }
 
