@@ -206,36 +206,53 @@ static void admit(struct cn_session *session, struct cn_grant *grant)
     free(wish);
 }
 
-// A fresh token may allow less than the old one.
-static void leave_forbidden_rooms(struct cn_session *session)
+// Whether entries that `old` allowed are not for the bearer of `fresh`.
+static bool narrows(const struct cn_grant *old, const struct cn_grant *fresh, struct cn_str room)
+{
+    int64_t old_from_ms, from_ms;
+    if (!cn_grant_allows(old, room, CN_RIGHT_HISTORY, &old_from_ms))
+        return false;
+    return !cn_grant_allows(fresh, room, CN_RIGHT_HISTORY, &from_ms) || from_ms > old_from_ms;
+}
+
+static void leave(struct cn_member *member, struct cn_str room, enum cn_problem problem)
+{
+    struct cn_session *session = member->session;
+    cn_recovery_supersede(member);
+    cn_member_leave(member);
+    cn_session_answer(session, cn_codec_left(&session->loop->text, room, (struct cn_str){NULL, 0},
+                                             cn_str_of(cn_problem_code(problem))));
+}
+
+// A fresh token may allow less than `old`: rooms are left, and of others the past is owed no more.
+static void give_up_rooms(struct cn_session *session, const struct cn_grant *old)
 {
     static const struct cn_access join = {CN_ACCESS_ROOM, CN_RIGHT_JOIN};
     CN_LIST_EACH_SAFE (link, &session->members) {
         struct cn_member *member = CN_CONTAINER(link, struct cn_member, of_session);
         const struct cn_channel_name name = cn_feed_name(member->feed);
+        struct cn_str room = cn_channel_name_bare(&name);
         enum cn_problem problem;
-        if (cn_channel_name_kind(&name) != CN_CHANNEL_ROOM ||
-            cn_auth_allows(session->loop->hub->auth, session->grant, &join,
-                           cn_channel_name_bare(&name), &problem))
+        if (cn_channel_name_kind(&name) != CN_CHANNEL_ROOM)
             continue;
-        cn_recovery_supersede(member);
-        cn_member_leave(member);
-        cn_session_answer(session, cn_codec_left(&session->loop->text, cn_channel_name_bare(&name),
-                                                 (struct cn_str){NULL, 0},
-                                                 cn_str_of(cn_problem_code(problem))));
+        if (!cn_auth_allows(session->loop->hub->auth, session->grant, &join, room, &problem))
+            leave(member, room, problem);
+        else if (narrows(old, session->grant, room))
+            cn_recovery_forgo(member);
     }
 }
 
 static void renew(struct cn_session *session, struct cn_grant *grant)
 {
-    cn_grant_free(session->grant);
+    struct cn_grant *old = session->grant;
     session->grant = grant;
     enum cn_err err = plan(session);
     CN_ASSERT(!err); // it is in the agenda
     cn_session_answer(session, cn_codec_authenticated(&session->loop->text, grant->expires_s,
                                                       left_of(session, cn_clock_wall_ms()),
                                                       id_of(session->pass)));
-    leave_forbidden_rooms(session);
+    give_up_rooms(session, old);
+    cn_grant_free(old);
 }
 
 void cn_pass_decide(struct cn_session *session, struct cn_verdict *verdict)
