@@ -79,7 +79,7 @@ static int64_t end_of(const struct cn_session *session)
     return session->grant->expires_s * 1000 + cn_auth_leeway_ms(session->loop->hub->auth);
 }
 
-static int64_t left_of(const struct cn_session *session, int64_t now_ms)
+int64_t cn_pass_left_ms(const struct cn_session *session, int64_t now_ms)
 {
     int64_t left_ms = session->grant->expires_s * 1000 - now_ms;
     return left_ms > 0 ? left_ms : 0;
@@ -90,7 +90,7 @@ static int64_t left_of(const struct cn_session *session, int64_t now_ms)
 static enum cn_err plan(struct cn_session *session)
 {
     struct cn_loop *loop = session->loop;
-    int64_t left_ms = left_of(session, cn_clock_wall_ms());
+    int64_t left_ms = cn_pass_left_ms(session, cn_clock_wall_ms());
     int64_t warning_ms = loop->hub->config->auth_warning_ms;
     bool warns = warning_ms > 0 && left_ms >= WARNING_MIN_MS;
     if (warning_ms > left_ms / 2)
@@ -107,7 +107,8 @@ static void warn_or_end(struct cn_session *session, int64_t now_ms)
     if (now_ms < end_ms) {
         err = cn_agenda_put(&loop->expiring, &session->pass->next, end_ms);
         CN_ASSERT(!err); // it is in
-        cn_session_answer(session, cn_codec_expiring(&loop->text, left_of(session, now_ms)));
+        cn_session_answer(session,
+                          cn_codec_expiring(&loop->text, cn_pass_left_ms(session, now_ms)));
     } else {
         cn_session_close(session, CN_REASON_EXPIRED);
     }
@@ -249,7 +250,7 @@ static void renew(struct cn_session *session, struct cn_grant *grant)
     enum cn_err err = plan(session);
     CN_ASSERT(!err); // it is in the agenda
     cn_session_answer(session, cn_codec_authenticated(&session->loop->text, grant->expires_s,
-                                                      left_of(session, cn_clock_wall_ms()),
+                                                      cn_pass_left_ms(session, cn_clock_wall_ms()),
                                                       id_of(session->pass)));
     give_up_rooms(session, old);
     cn_grant_free(old);

@@ -356,6 +356,16 @@ static void test_with_little_time_the_warning_comes_at_half(void **state)
     assert_true(frame_has(client_expect(ann, "expiring"), "in_ms", "10000"));
 }
 
+// What is left of a token that only the leeway keeps alive is nothing, and not less.
+static void test_no_time_is_left_in_the_leeway(void **state)
+{
+    (void)state;
+    struct client *ann = greet("user=ann;in=-2", "");
+    assert_true(frame_has(client_expect(ann, "welcome"), "expires_in_ms", "0"));
+    hub_rig_pass_ms(&rig, 4000);
+    expect_closed(ann, CN_REASON_EXPIRED);
+}
+
 static void test_a_fresh_token_takes_the_old_ones_place(void **state)
 {
     (void)state;
@@ -897,6 +907,7 @@ int main(void)
         IN(open_rig, test_those_who_wait_are_sent_away_too),
         IN(open_rig, test_a_warning_then_the_end),
         IN(open_rig, test_with_little_time_the_warning_comes_at_half),
+        IN(open_rig, test_no_time_is_left_in_the_leeway),
         IN(open_rig, test_a_fresh_token_takes_the_old_ones_place),
         IN(open_rig, test_a_bad_or_foreign_token_changes_nothing),
         IN(open_rig, test_rooms_that_it_forbids_are_left),
