@@ -264,8 +264,8 @@ void cn_pass_decide(struct cn_session *session, struct cn_verdict *verdict)
     pass->asks = false;
     // Asked in the turn in which the session gets the grant: a revocation that comes later finds
     // it.
-    if (!verdict->fault && cn_revocation_has(session->loop->hub, verdict->grant))
-        verdict->fault = CN_TOKEN_REVOKED;
+    if (!verdict->fault)
+        verdict->fault = cn_revocation_judge(session->loop->hub, verdict->grant);
     cn_metrics_add(cn_metric_auth(verdict->fault), 1);
     struct cn_grant *grant = verdict->grant;
     if (verdict->fault) {

@@ -3,6 +3,7 @@
 // end of the sessions that it concerns.
 #include "chatnode/revocation.h"
 
+#include <stdatomic.h>
 #include <stdlib.h>
 
 #include "chatnode/clock.h"
@@ -10,7 +11,11 @@
 #include "chatnode/log.h"
 #include "hub_private.h"
 
-enum { KEY_BYTES = CN_RULING_SUBJECT_MAX + 1, SWEEP_MS = 60000 };
+enum {
+    KEY_BYTES = CN_RULING_SUBJECT_MAX + 1,
+    SWEEP_MS = 60000,
+    SWEEP_WHEN_FULL_MS = 1000 // a look at all of them for each that comes would cost too much
+};
 
 // What is revoked. Guarded by the table's lock; the last two are main's.
 struct entry {
@@ -26,6 +31,7 @@ struct cn_revocations {
     struct cn_rwlock lock;
     struct cn_hash table; // of struct entry
     int64_t started_s;    // Unix time, of the node; constant
+    atomic_bool is_read;  // all that is kept was told once; main writes
     // Main thread.
     uint32_t reading; // how often all that is kept was told, and one more
     bool has_news;    // in the reading under way
@@ -43,6 +49,7 @@ struct cn_revocations *cn_revocations_new(void)
     cn_list_init(&revocations->lost);
     revocations->started_s = cn_clock_wall_ms() / 1000;
     revocations->reading = 1;
+    atomic_init(&revocations->is_read, false);
     return revocations;
 }
 
@@ -95,13 +102,16 @@ static bool concerns_locked(const struct cn_revocations *revocations, const stru
     return token && token->ruling.until_s > now_s;
 }
 
-bool cn_revocation_has(struct cn_hub *hub, const struct cn_grant *grant)
+enum cn_token_fault cn_revocation_judge(struct cn_hub *hub, const struct cn_grant *grant)
 {
     struct cn_revocations *revocations = hub->revocations;
+    bool is_read = atomic_load(&revocations->is_read); // before the table is looked at
     cn_rwlock_read(&revocations->lock);
     bool found = concerns_locked(revocations, grant);
     cn_rwlock_unlock(&revocations->lock);
-    return found;
+    if (found)
+        return CN_TOKEN_REVOKED;
+    return is_read ? CN_TOKEN_NONE : CN_TOKEN_UNAVAILABLE;
 }
 
 static enum cn_err insert_locked(struct cn_revocations *revocations, const struct cn_ruling *ruling,
@@ -129,14 +139,16 @@ static int64_t later(int64_t a, int64_t b)
     return a > b ? a : b;
 }
 
-// Puts it in, or makes one that is there as severe; *is_new when that ends more sessions.
+// Puts it in, or makes one that is there as severe; *is_new when that ends more sessions: where one
+// was over, tokens were believed again.
 static enum cn_err put(struct cn_revocations *revocations, const struct cn_ruling *ruling,
                        bool again, bool *is_new)
 {
     enum cn_err err = CN_OK;
     cn_rwlock_write(&revocations->lock);
     struct entry *entry = find_locked(revocations, ruling->kind, cn_ruling_subject(ruling));
-    *is_new = !entry || entry->ruling.before_s < ruling->before_s;
+    *is_new = !entry || entry->ruling.before_s < ruling->before_s ||
+              entry->ruling.until_s <= cn_clock_wall_ms() / 1000;
     if (!entry)
         err = insert_locked(revocations, ruling, &entry);
     if (!err) {
@@ -163,13 +175,10 @@ void cn_revocation_merge(struct cn_hub *hub, struct cn_ruling *ruling)
     cn_rwlock_unlock(&revocations->lock);
 }
 
-void cn_revocation_sweep(struct cn_hub *hub, int64_t now_ms)
+static void forget_what_is_over(struct cn_revocations *revocations, int64_t now_ms)
 {
-    struct cn_revocations *revocations = hub->revocations;
-    int64_t now_s = cn_clock_wall_ms() / 1000;
-    if (now_ms - revocations->swept_ms < SWEEP_MS)
-        return;
     revocations->swept_ms = now_ms;
+    int64_t now_s = cn_clock_wall_ms() / 1000;
     int64_t gone = 0;
     cn_rwlock_write(&revocations->lock);
     CN_HASH_EACH (node, &revocations->table) {
@@ -181,6 +190,14 @@ void cn_revocation_sweep(struct cn_hub *hub, int64_t now_ms)
     }
     cn_rwlock_unlock(&revocations->lock);
     cn_metrics_add(CN_M_REVOCATIONS, -gone);
+}
+
+void cn_revocation_sweep(struct cn_hub *hub, int64_t now_ms)
+{
+    struct cn_revocations *revocations = hub->revocations;
+    bool is_full = revocations->table.count >= CN_NOTICES_MAX;
+    if (now_ms - revocations->swept_ms >= (is_full ? SWEEP_WHEN_FULL_MS : SWEEP_MS))
+        forget_what_is_over(revocations, now_ms);
 }
 
 // ---- On the loops: the end of sessions ----
@@ -251,7 +268,7 @@ static bool is_revoked(struct cn_session *session, uint32_t reading)
     struct cn_hub *hub = session->loop->hub;
     struct cn_revocations *revocations = hub->revocations;
     if (session->grant)
-        return cn_revocation_has(hub, session->grant);
+        return cn_revocation_judge(hub, session->grant) == CN_TOKEN_REVOKED;
     cn_rwlock_read(&revocations->lock);
     const struct entry *entry = find_locked(revocations, CN_RULING_USER, cn_session_user(session));
     bool found = entry && entry->news == reading && is_subject(session, &entry->ruling);
@@ -313,6 +330,7 @@ static void log_ruling(const struct cn_ruling *ruling)
 static void take(struct cn_hub *hub, const struct cn_ruling *ruling, bool again)
 {
     struct cn_revocations *revocations = hub->revocations;
+    cn_revocation_sweep(hub, cn_clock_ms()); // makes room
     size_t before = revocations->table.count;
     bool is_new;
     enum cn_err err = put(revocations, ruling, again, &is_new);
@@ -405,6 +423,7 @@ void cn_revocation_on_noticed(void *arg)
         tell_loops(hub, NULL, revocations->reading);
     revocations->has_news = false;
     revocations->reading++;
+    atomic_store(&revocations->is_read, true);
     on_restored(hub, CN_OK);
 }
 
