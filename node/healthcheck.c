@@ -7,6 +7,7 @@
 #include <sys/time.h>
 #include <unistd.h>
 
+#include "chatnode/tls.h"
 #include "node_private.h"
 
 enum { TIMEOUT_S = 3, HOST_BYTES = 256 };
@@ -48,22 +49,36 @@ static int connect_to(const char *host, const char *port)
     return fd;
 }
 
-enum cn_exit cn_healthcheck(const struct cn_config *config)
+static const char request[] = "GET /healthz HTTP/1.1\r\nhost: localhost\r\n"
+                              "connection: close\r\n\r\n";
+static const char good[] = "HTTP/1.1 200";
+enum { GOOD_BYTES = sizeof(good) - 1 };
+
+static bool ask_plainly(int fd, char answer[GOOD_BYTES])
 {
-    static const char request[] = "GET /healthz HTTP/1.1\r\nhost: localhost\r\n"
-                                  "connection: close\r\n\r\n";
-    static const char good[] = "HTTP/1.1 200";
+    return write(fd, request, sizeof(request) - 1) == sizeof(request) - 1 &&
+           recv(fd, answer, GOOD_BYTES, MSG_WAITALL) == GOOD_BYTES;
+}
+
+static bool is_well(const char *listen, bool has_tls)
+{
     char host[HOST_BYTES];
-    char answer[sizeof(good)] = "";
+    char answer[GOOD_BYTES];
     const char *port;
-    // The operators' listener, where there is one: the public one refuses when the node is full.
-    const char *listen = config->internal_listen[0] ? config->internal_listen : config->listen;
     int fd = split_address(listen, host, &port) ? connect_to(host, port) : -1;
-    bool well = fd >= 0 && write(fd, request, sizeof(request) - 1) == sizeof(request) - 1 &&
-                recv(fd, answer, sizeof(good) - 1, MSG_WAITALL) == sizeof(good) - 1 &&
-                memcmp(answer, good, sizeof(good) - 1) == 0;
+    bool answered = fd >= 0 && (has_tls ? cn_tls_ask(fd, request, answer, GOOD_BYTES)
+                                        : ask_plainly(fd, answer));
     if (fd >= 0)
         close(fd);
+    return answered && memcmp(answer, good, GOOD_BYTES) == 0;
+}
+
+enum cn_exit cn_healthcheck(const struct cn_config *config)
+{
+    // The operators' listener, where there is one: the public one refuses when the node is full.
+    bool is_internal = config->internal_listen[0] && !config->internal_tls_client_ca[0];
+    bool well = is_internal ? is_well(config->internal_listen, config->internal_tls_cert[0] != '\0')
+                            : is_well(config->listen, config->tls_cert[0] != '\0');
     puts(well ? "healthy" : "not healthy");
     return well ? CN_EXIT_OK : CN_EXIT_FAILED;
 }

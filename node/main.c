@@ -6,6 +6,7 @@
 
 #include "chatnode/buf.h"
 #include "chatnode/config.h"
+#include "chatnode/edge.h"
 #include "chatnode/node.h"
 #include "node_private.h"
 
@@ -30,6 +31,8 @@ static enum cn_exit print_help(void)
 // Says what was found, for --check-config.
 static enum cn_exit print_config(const struct cn_config *config)
 {
+    if (cn_edge_check(config))
+        return CN_EXIT_CONFIG;
     struct cn_buf text;
     cn_buf_init(&text, TEXT_MAX_BYTES);
     enum cn_err err = cn_config_show(config, &text);

@@ -117,16 +117,40 @@ static void on_terminate(void *arg)
     }
 }
 
-static void reload_parts(struct cn_node *node, const struct cn_config *fresh)
+// What was applied, and what is still to be: names of settings.
+static void say_reloaded(const struct cn_node *node, const struct cn_config *fresh)
 {
-    const char *why = "";
-    if (cn_hub_reload(node->hub, fresh, &why))
-        CN_LOG(ERROR, "config.reload", "log-level applied, the keys are as before",
-               CN_F_STR("why", why));
+    struct cn_buf applied;
+    struct cn_buf left;
+    cn_buf_init(&applied, REPORT_MAX_BYTES);
+    cn_buf_init(&left, REPORT_MAX_BYTES);
+    const struct cn_config *before = node->reloaded ? &node->latest : node->config;
+    if (cn_config_changes(before, fresh, true, &applied) ||
+        cn_config_changes(node->config, fresh, false, &left))
+        CN_LOG(WARN, "config.reload", "the configuration was read again; no memory to say more");
     else
-        CN_LOG(INFO, "config.reload",
-               "log-level, keys and secrets applied; other settings need a restart",
-               CN_F_STR("log_level", fresh->log_level));
+        CN_LOG(INFO, "config.reload", "the configuration was read again",
+               CN_F_VIEW("applied", cn_buf_str(&applied)),
+               CN_F_VIEW("needs_restart", cn_buf_str(&left)));
+    cn_buf_fini(&applied);
+    cn_buf_fini(&left);
+}
+
+// Each part takes what it can from a fresh configuration; the one of the start stays. A part that
+// finds a fault changes nothing of its own.
+static enum cn_err apply(struct cn_node *node, const struct cn_config *fresh)
+{
+    const char *why = "see above";
+    enum cn_err err = cn_edge_reload(node->edge, fresh);
+    if (!err)
+        err = cn_hub_reload(node->hub, fresh, &why);
+    if (!err)
+        err = set_log_level(fresh);
+    if (err)
+        CN_LOG(ERROR, "config.reload",
+               "part of the configuration is bad; of that part nothing was changed",
+               CN_F_STR("why", why));
+    return err;
 }
 
 static void on_reload(void *arg)
@@ -136,12 +160,18 @@ static void on_reload(void *arg)
     struct cn_buf report;
     enum cn_config_action action;
     cn_buf_init(&report, REPORT_MAX_BYTES);
-    if (cn_config_load(&fresh, node->sources, &action, &report) || set_log_level(&fresh))
+    if (cn_config_load(&fresh, node->sources, &action, &report)) {
         CN_LOG(ERROR, "config.reload", "the configuration is bad; nothing was changed",
                CN_F_VIEW("report", cn_buf_str(&report)));
-    else
-        reload_parts(node, &fresh);
-    cn_config_fini(&fresh);
+        cn_config_fini(&fresh);
+    } else if (apply(node, &fresh)) {
+        cn_config_fini(&fresh);
+    } else {
+        say_reloaded(node, &fresh);
+        cn_config_fini(&node->latest);
+        node->latest = fresh;
+        node->reloaded = true;
+    }
     cn_buf_fini(&report);
 }
 
@@ -248,12 +278,14 @@ static void unmake(struct cn_node *node)
         cn_signal_free(node->signals[i]);
     cn_reactor_free(node->reactor);
     cn_metrics_stop();
+    cn_config_fini(&node->latest);
 }
 
 static void say_ready(const struct cn_node *node)
 {
     CN_LOG(INFO, "node.ready", "chatnode " CN_VERSION " serves",
            CN_F_STR("listen", node->config->listen), CN_F_INT("port", cn_edge_port(node->edge)),
+           CN_F_STR("url_scheme", node->config->tls_cert[0] ? "wss" : "ws"),
            CN_F_INT("internal_port", cn_edge_internal_port(node->edge)),
            CN_F_STR("bus", node->config->redis_url[0] ? "redis" : "memory"),
            CN_F_INT("loops", cn_hub_loops(node->hub)),

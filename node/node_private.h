@@ -12,6 +12,8 @@
 struct cn_node {
     struct cn_config *config;
     const struct cn_config_sources *sources; // where it came from, for a reload
+    struct cn_config latest;                 // of the latest reload, if `reloaded`
+    bool reloaded;
     char name[CN_NAME_MAX + 1];
     struct cn_reactor *reactor;
     struct cn_hub *hub;
@@ -28,8 +30,8 @@ CN_MUSTCHECK enum cn_exit cn_document_print(const char *which);
 
 // ---- healthcheck.c ----
 
-// Asks the node that listens as configured for its /healthz, on the internal listener if it has
-// one; 0 when it is well.
+// Asks the node that listens as configured for its /healthz, on the internal listener if it has one
+// that asks for no certificate; 0 when it is well. With TLS whoever answers is believed.
 CN_MUSTCHECK enum cn_exit cn_healthcheck(const struct cn_config *config);
 
 #endif

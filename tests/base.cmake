@@ -1,7 +1,13 @@
 # Unit tests of floor 0.
 foreach(module agenda check err log clock buf list hash heap ref thread mailbox pool reactor listener metrics
-        fetch)
+    fetch tls tls_tunnel)
     cn_unit_test(${module} cn_base)
+endforeach()
+
+# These make certificates.
+foreach(module tls tls_tunnel)
+    target_sources(test_${module} PRIVATE support/pki.c)
+    target_link_libraries(test_${module} PRIVATE cn::ssl cn::crypto)
 endforeach()
 
 # cn_wrap(<module> <functions...>): the test may let these allocations of the floor fail.

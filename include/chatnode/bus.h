@@ -22,15 +22,14 @@
 
 struct cn_bus;
 
-enum cn_bus_state {
-    CN_BUS_CONNECTING, // not yet, or no longer, able to publish and hear
-    CN_BUS_UP
-};
+// Not yet, or no longer, able to publish and hear; or able.
+enum cn_bus_state { CN_BUS_CONNECTING, CN_BUS_UP };
 
 // X(symbol, word): why a bus is not up.
 #define CN_BUS_CAUSE_TABLE(X)                                                                      \
     X(STARTING, "starting")                                                                        \
     X(CONNECT, "connect") /* no connection can be made */                                          \
+    X(TLS, "tls")         /* no trust in who answers there, or the other way round */              \
     X(CLOSED, "closed")   /* a connection broke */                                                 \
     X(SILENT, "silent")   /* a connection gave no answer in time */                                \
     X(AUTH, "auth")       /* user or password are wrong */                                         \
@@ -108,7 +107,7 @@ struct cn_bus_events {
     // Continuity is broken: entries between the last one told and `tail` may be missing and will
     // not be told. Entries after `tail` come by on_entry.
     void (*on_reset)(void *arg, const struct cn_channel_name *channel, struct cn_pos tail);
-    // The state changed; `why` is a short static or borrowed text. `cause` only when it is not up.
+    // The state changed, or its cause while not up; `why` is a short static or borrowed text.
     void (*on_state)(void *arg, enum cn_bus_state state, enum cn_bus_cause cause, const char *why);
     // What an ack promises is known, or changed. `store` is NULL for the bus in memory.
     void (*on_durability)(void *arg, enum cn_durability durability, const struct cn_store *store);
@@ -122,9 +121,10 @@ struct cn_bus_events {
 
 // Settings of a bus; copied.
 struct cn_bus_options {
-    const char *url;    // redis only
-    const char *prefix; // redis only
-    const char *node;   // the node's name, for the connections' names
+    const char *url;             // redis only
+    const char *prefix;          // redis only
+    const char *ca, *cert, *key; // rediss:// only: paths, see cn_tls_files; read at each connection
+    const char *node;            // the node's name, for the connections' names
     size_t history_messages;
     int64_t history_ttl_s;
     int64_t dedupe_ttl_s;

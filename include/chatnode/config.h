@@ -65,4 +65,10 @@ CN_MUSTCHECK enum cn_err cn_config_document(struct cn_buf *out);
 // Appends `key = value` of each setting that is not at its default; secrets as "(secret)".
 CN_MUSTCHECK enum cn_err cn_config_show(const struct cn_config *config, struct cn_buf *out);
 
+// Appends the keys, "a, b", of the settings that differ: of those that a reload applies, or of the
+// others, which take a restart. Never values.
+CN_MUSTCHECK enum cn_err cn_config_changes(const struct cn_config *before,
+                                           const struct cn_config *after, bool by_reload,
+                                           struct cn_buf *out);
+
 #endif

@@ -56,13 +56,34 @@
          "an HTTP backend that decides instead of keys")                                           \
     NUMBER(auth_url_timeout_ms, "auth-url-timeout", 2000, 50, 30000, 0, "Tokens", "MS",            \
            "how long that backend may take")                                                       \
+    TEXT(tls_cert, "tls-cert", "", CN_SETTING_RELOAD, "TLS", "PATH",                               \
+         "PEM file with the certificate for clients and its chain; with tls-key the public "       \
+         "listener speaks TLS and nothing else; SIGHUP reads both again")                          \
+    TEXT(tls_key, "tls-key", "", CN_SETTING_RELOAD, "TLS", "PATH",                                 \
+         "PEM file with the private key of tls-cert, without a passphrase")                        \
+    TEXT(tls_min_version, "tls-min-version", "1.2", 0, "TLS", "VERSION",                           \
+         "the oldest TLS that either listener speaks: 1.2 or 1.3")                                 \
+    TEXT(internal_tls_cert, "internal-tls-cert", "", CN_SETTING_RELOAD, "TLS", "PATH",             \
+         "as tls-cert, for the internal listener")                                                 \
+    TEXT(internal_tls_key, "internal-tls-key", "", CN_SETTING_RELOAD, "TLS", "PATH",               \
+         "as tls-key, for the internal listener")                                                  \
+    TEXT(internal_tls_client_ca, "internal-tls-client-ca", "", CN_SETTING_RELOAD, "TLS", "PATH",   \
+         "PEM file of authorities: who connects to the internal listener must show a certificate " \
+         "of theirs")                                                                              \
     TEXT(node_name, "node-name", "", 0, "Node", "NAME",                                            \
          "this node's name in logs and in welcome; empty: the host's name and the port")           \
     NUMBER(loops, "loops", 0, 0, 64, 0, "Node", "N",                                               \
            "threads that serve clients; 0: one for each processor")                                \
     TEXT(redis_url, "redis-url", "", CN_SETTING_SECRET, "Bus", "URL",                              \
-         "redis://[user:pass@]host:port/db or unix:///path?db=N; empty: the in-process bus, a "    \
-         "single node")                                                                            \
+         "redis://[user:pass@]host:port/db, rediss:// for TLS, or unix:///path?db=N; empty: the "  \
+         "in-process bus, a single node")                                                          \
+    TEXT(redis_ca, "redis-ca", "", 0, "Bus", "PATH",                                               \
+         "with rediss://: PEM file of the authorities that Redis' certificate must come from; "    \
+         "empty: the system's")                                                                    \
+    TEXT(redis_cert, "redis-cert", "", 0, "Bus", "PATH",                                           \
+         "with rediss://: PEM file with this node's certificate, where Redis asks for one")        \
+    TEXT(redis_key, "redis-key", "", 0, "Bus", "PATH",                                             \
+         "with rediss://: PEM file with the private key of redis-cert")                            \
     TEXT(redis_prefix, "redis-prefix", "chatnode:", 0, "Bus", "TEXT",                              \
          "before each key and channel in Redis")                                                   \
     TEXT(bus_key, "bus-key", "", CN_SETTING_SECRET | CN_SETTING_RELOAD, "Bus", "KEYS",             \

@@ -20,11 +20,19 @@ struct cn_edge_parts {
 };
 
 // Makes the edge; nothing listens yet. Main thread. CN_NOMEM; CN_INVALID: a list of origins or
-// proxies cannot be read (logged).
+// proxies, or a file for TLS, cannot be read (logged).
 CN_MUSTCHECK enum cn_err cn_edge_new(const struct cn_edge_parts *parts, struct cn_edge **out);
 
 // Starts the loops' threads, then the listeners. CN_SYSTEM: logged what failed. Main thread.
 CN_MUSTCHECK enum cn_err cn_edge_start(struct cn_edge *edge);
+
+// Applies what can be applied of a fresh configuration without a restart: reads the files for TLS
+// again, and uses what is in them for connections that begin from now on. CN_INVALID: a file is
+// bad (logged), and nothing was changed. Main thread, between start and stop.
+CN_MUSTCHECK enum cn_err cn_edge_reload(struct cn_edge *edge, const struct cn_config *fresh);
+
+// Whether the files that the configuration names for TLS can be used; logs what is wrong.
+CN_MUSTCHECK enum cn_err cn_edge_check(const struct cn_config *config);
 
 // Closes the public listener, begins no session any more and no publish of the HTTP API; the
 // internal listener goes on. Main thread.

@@ -17,6 +17,14 @@
     X(REFUSED_ORIGIN, COUNTER, "chatnode_refused_total", "reason=\"origin\"", "")                  \
     X(REFUSED_DRAINING, COUNTER, "chatnode_refused_total", "reason=\"draining\"", "")              \
     X(REFUSED_RATE, COUNTER, "chatnode_refused_total", "reason=\"rate\"", "")                      \
+    X(TLS_BEGUN, COUNTER, "chatnode_tls_handshakes_total", "result=\"begun\"",                     \
+      "TLS handshakes on the listeners; those begun and not done failed, or are under way.")       \
+    X(TLS_DONE, COUNTER, "chatnode_tls_handshakes_total", "result=\"done\"", "")                   \
+    X(TLS_PUBLIC_EXPIRY, GAUGE, "chatnode_tls_certificate_expiry_timestamp_seconds",               \
+      "listener=\"public\"",                                                                       \
+      "When the certificate ends, in seconds since 1970; 0: the listener speaks no TLS.")          \
+    X(TLS_INTERNAL_EXPIRY, GAUGE, "chatnode_tls_certificate_expiry_timestamp_seconds",             \
+      "listener=\"internal\"", "")                                                                 \
     X(SESSIONS, GAUGE, "chatnode_sessions", "",                                                    \
       "Sessions on this node, those that wait for a token included.")                              \
     X(SESSIONS_OPENED, COUNTER, "chatnode_sessions_opened_total", "", "Sessions begun.")           \
@@ -68,6 +76,7 @@
     X(BUS_DOWN_STARTING, COUNTER, "chatnode_bus_downs_total", "cause=\"starting\"",                \
       "Times that the bus went down.")                                                             \
     X(BUS_DOWN_CONNECT, COUNTER, "chatnode_bus_downs_total", "cause=\"connect\"", "")              \
+    X(BUS_DOWN_TLS, COUNTER, "chatnode_bus_downs_total", "cause=\"tls\"", "")                      \
     X(BUS_DOWN_CLOSED, COUNTER, "chatnode_bus_downs_total", "cause=\"closed\"", "")                \
     X(BUS_DOWN_SILENT, COUNTER, "chatnode_bus_downs_total", "cause=\"silent\"", "")                \
     X(BUS_DOWN_AUTH, COUNTER, "chatnode_bus_downs_total", "cause=\"auth\"", "")                    \

@@ -162,7 +162,11 @@ static enum cn_err init(struct cn_bus *bus, struct cn_reactor *reactor,
     bus->options.prefix = copy_text(options->prefix);
     bus->options.node = copy_text(options->node);
     bus->options.keys = bus->options.notices_path = NULL; // borrowed until now
-    if (!bus->options.url || !bus->options.prefix || !bus->options.node)
+    bus->options.ca = copy_text(options->ca);
+    bus->options.cert = copy_text(options->cert);
+    bus->options.key = copy_text(options->key);
+    if (!bus->options.url || !bus->options.prefix || !bus->options.node || !bus->options.ca ||
+        !bus->options.cert || !bus->options.key)
         return CN_NOMEM;
     enum cn_err err = cn_bus_rekey(bus, options->keys, options->takes_unsealed, why);
     return err ? err : cn_timer_new(reactor, on_sweep, bus, &bus->sweep);
@@ -175,6 +179,9 @@ static void release(struct cn_bus *bus)
     free((char *)bus->options.prefix);
     free((char *)bus->options.node);
     cn_sealer_free(bus->sealer);
+    free((char *)bus->options.ca);
+    free((char *)bus->options.cert);
+    free((char *)bus->options.key);
     bus->ops->free(bus);
 }
 
@@ -415,8 +422,10 @@ void cn_bus_each_pending(struct cn_bus *bus)
 void cn_bus_set_state(struct cn_bus *bus, enum cn_bus_state state, enum cn_bus_cause cause,
                       const char *why)
 {
-    if (bus->state == state || bus->stopped)
+    bool is_news = bus->state != state || (state != CN_BUS_UP && bus->cause != cause);
+    if (!is_news || bus->stopped)
         return;
     bus->state = state;
+    bus->cause = cause;
     bus->events.on_state(bus->events.arg, state, cause, why);
 }

@@ -47,6 +47,7 @@ struct cn_bus {
     struct cn_bus_options options; // the texts are the bus's own copies
     struct cn_bus_events events;
     enum cn_bus_state state;
+    enum cn_bus_cause cause;  // while it is not up, as last told
     bool stopped;             // nothing is sent any more; requests are answered at once
     struct cn_link publishes; // waiting for an answer, in the order of their coming
     struct cn_link reads;     // likewise
@@ -92,7 +93,7 @@ void cn_bus_read_arrive(struct cn_read *read);
 // kind in the order of coming.
 void cn_bus_each_pending(struct cn_bus *bus);
 
-// Tells on_state when `state` is another one than before.
+// Tells on_state when `state` is another one than before, or still not up, for another `cause`.
 void cn_bus_set_state(struct cn_bus *bus, enum cn_bus_state state, enum cn_bus_cause cause,
                       const char *why);
 

@@ -319,14 +319,15 @@ static enum cn_err make_links(struct cn_redis_bus *redis)
     const struct cn_redis_link_events sub = {redis, on_sub_up, on_sub_down, on_fatal, on_sub_beat};
     const struct cn_bus *bus = &redis->base;
     char name[128];
+    redis->files = (struct cn_tls_files){bus->options.cert, bus->options.key, bus->options.ca};
     snprintf(name, sizeof(name), "chatnode:%.96s:cmd", bus->options.node);
-    enum cn_err err = cn_redis_link_new(bus->reactor, &redis->url, name, bus->options.watchdog_ms,
-                                        &cmd, &redis->cmd);
+    enum cn_err err = cn_redis_link_new(bus->reactor, &redis->url, &redis->files, name,
+                                        bus->options.watchdog_ms, &cmd, &redis->cmd);
     if (err != CN_OK)
         return err;
     snprintf(name, sizeof(name), "chatnode:%.96s:sub", bus->options.node);
-    return cn_redis_link_new(bus->reactor, &redis->url, name, bus->options.watchdog_ms, &sub,
-                             &redis->sub);
+    return cn_redis_link_new(bus->reactor, &redis->url, &redis->files, name,
+                             bus->options.watchdog_ms, &sub, &redis->sub);
 }
 
 // ---- The seam ----
@@ -386,6 +387,22 @@ static const struct cn_bus_ops redis_ops = {
     .free = free_redis,
 };
 
+// They are read at each connection, but a node that can never connect shall not start.
+static enum cn_err check_files(const struct cn_bus_options *options, const char **why)
+{
+    const struct cn_tls_files files = {options->cert, options->key, options->ca};
+    struct cn_tls_identity *identity = NULL;
+    struct cn_tls_why reason;
+    enum cn_err err = cn_tls_identity_load(&files, cn_clock_wall_ms() / 1000, &identity, &reason);
+    cn_tls_identity_release(identity);
+    if (err == CN_INVALID) {
+        CN_LOG(ERROR, "config.invalid", "redis-ca, redis-cert, redis-key: not fit for TLS",
+               CN_F_STR("why", reason.text));
+        *why = "the files for TLS to Redis cannot be used";
+    }
+    return err;
+}
+
 enum cn_err cn_bus_new_redis(const struct cn_bus_options *options, struct cn_bus **out,
                              const char **why)
 {
@@ -400,6 +417,8 @@ enum cn_err cn_bus_new_redis(const struct cn_bus_options *options, struct cn_bus
     snprintf(redis->entry_bytes, sizeof(redis->entry_bytes), "%zu",
              options->entry_bytes + CN_SEAL_BYTES);
     enum cn_err err = cn_redis_url_parse(cn_str_of(options->url), &redis->url, why);
+    if (err == CN_OK && redis->url.tls)
+        err = check_files(options, why);
     if (err == CN_OK && options->required == CN_DURABILITY_REPLICATED &&
         2 * options->replica_wait_ms >= options->watchdog_ms) {
         *why = "replica-wait must be less than half of watchdog";

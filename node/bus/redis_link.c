@@ -22,11 +22,13 @@ enum link_state { LINK_IDLE, LINK_CONNECTING, LINK_GREETING, LINK_UP, LINK_CONDE
 struct cn_redis_link {
     struct cn_reactor *reactor;
     const struct cn_redis_url *url;
+    const struct cn_tls_files *files; // for TLS
     struct cn_redis_link_events events;
     int64_t watchdog_ms;
     enum link_state state;
     bool started;
     redisAsyncContext *ac;
+    struct cn_tls_tunnel *tunnel; // of this connection, or NULL
     struct cn_io *io;
     struct cn_io *old_io; // of the connection before: freed when the next one is opened
     int watched;
@@ -128,9 +130,16 @@ static int64_t backoff_ms(unsigned attempts)
     return (int64_t)(random % (uint32_t)(ceiling + 1));
 }
 
+static void drop_tunnel(struct cn_redis_link *link)
+{
+    cn_tls_tunnel_free(link->tunnel);
+    link->tunnel = NULL;
+}
+
 // The connection is gone, or never came: tells it and sets the time of the next attempt.
 static void lose(struct cn_redis_link *link, enum cn_bus_cause cause, const char *why)
 {
+    drop_tunnel(link);
     bool steady = link->state == LINK_UP && cn_clock_ms() - link->up_ms >= STEADY_MS;
     link->attempts = steady ? 0 : link->attempts + 1;
     link->state = LINK_IDLE;
@@ -144,6 +153,7 @@ static void drop(struct cn_redis_link *link)
 {
     redisAsyncContext *ac = link->ac;
     link->ac = NULL;
+    drop_tunnel(link);
     if (ac == NULL)
         return;
     ac->data = NULL;
@@ -155,7 +165,7 @@ void cn_redis_link_fail(struct cn_redis_link *link, enum cn_bus_cause cause, con
     if (link->ac == NULL)
         return;
     char text[256];
-    snprintf(text, sizeof(text), "%s", why); // `why` may be in memory that drop frees
+    snprintf(text, sizeof(text), "%.255s", why); // `why` may be in memory that drop frees
     drop(link);
     lose(link, cause, text);
 }
@@ -187,15 +197,20 @@ static enum cn_bus_cause explain(const struct cn_redis_link *link, const char *e
     return CN_CAUSE_CLOSED;
 }
 
+static void greet(struct cn_redis_link *link)
+{
+    link->state = LINK_GREETING;
+    link->heard_ms = cn_clock_ms();
+    cn_redis_greet(&link->greeting);
+}
+
 static void on_connect(const redisAsyncContext *ac, int status)
 {
     struct cn_redis_link *link = ac->data;
     if (link == NULL || link->ac != ac)
         return;
     if (status == REDIS_OK) {
-        link->state = LINK_GREETING;
-        link->heard_ms = cn_clock_ms();
-        cn_redis_greet(&link->greeting);
+        greet(link);
         return;
     }
     char why[200];
@@ -216,6 +231,19 @@ static void on_disconnect(const redisAsyncContext *ac, int status)
     lose(link, cause, why);
 }
 
+static void on_tunnel_open(void *arg)
+{
+    greet(arg);
+}
+
+static void on_tunnel_ended(void *arg, enum cn_tls_end end, const char *why)
+{
+    bool is_tls = end == CN_TLS_END_REFUSED;
+    char text[CN_TLS_WHY_BYTES];
+    snprintf(text, sizeof(text), "%s: %.280s", is_tls ? "TLS failed" : "cannot connect", why);
+    cn_redis_link_fail(arg, is_tls ? CN_CAUSE_TLS : CN_CAUSE_CONNECT, text);
+}
+
 static enum cn_err attach(struct cn_redis_link *link, redisAsyncContext *ac)
 {
     enum cn_err err = cn_io_new(link->reactor, ac->c.fd, on_ready, link, &link->io);
@@ -230,7 +258,8 @@ static enum cn_err attach(struct cn_redis_link *link, redisAsyncContext *ac)
     ac->ev.addWrite = add_write;
     ac->ev.delWrite = del_write;
     ac->ev.cleanup = cleanup;
-    redisAsyncSetConnectCallback(ac, on_connect);
+    if (!link->tunnel)
+        redisAsyncSetConnectCallback(ac, on_connect);
     redisAsyncSetDisconnectCallback(ac, on_disconnect);
     return CN_OK;
 }
@@ -254,6 +283,23 @@ static int64_t beat_ms(const struct cn_redis_link *link)
     return ms > BEAT_MAX_MS ? BEAT_MAX_MS : ms > 0 ? ms : 1;
 }
 
+// Leads the connection through TLS; true if it is to be so.
+static bool secure(struct cn_redis_link *link, redisAsyncContext *ac)
+{
+    const struct cn_tls_tunnel_events events = {link, on_tunnel_open, on_tunnel_ended};
+    struct cn_tls_why why = {""};
+    enum cn_err err = cn_redis_tunnel_open(link->reactor, ac, link->url->host, link->files, &events,
+                                           &link->tunnel, &why);
+    if (err == CN_OK)
+        return true;
+    redisAsyncFree(ac);
+    if (err == CN_INVALID)
+        lose(link, CN_CAUSE_TLS, why.text);
+    else
+        lose(link, CN_CAUSE_MEMORY, "no memory, or no descriptor, for TLS");
+    return false;
+}
+
 static void on_retry(void *arg)
 {
     struct cn_redis_link *link = arg;
@@ -266,6 +312,8 @@ static void on_retry(void *arg)
         lose(link, CN_CAUSE_CONNECT, why);
         return;
     }
+    if (link->url->tls && !secure(link, ac))
+        return;
     if (attach(link, ac) != CN_OK) {
         redisAsyncFree(ac);
         lose(link, CN_CAUSE_MEMORY, "out of memory");
@@ -289,7 +337,9 @@ static void on_tick(void *arg)
     if (now - link->heard_ms >= link->watchdog_ms) {
         char why[120];
         snprintf(why, sizeof(why), "no answer within %lld ms%s", (long long)link->watchdog_ms,
-                 link->state == LINK_UP ? "" : "; is it Redis?");
+                 link->state == LINK_UP ? ""
+                 : link->tunnel         ? "; is it Redis, and does it speak TLS there?"
+                                        : "; is it Redis?");
         cn_redis_link_fail(link, CN_CAUSE_SILENT, why);
     } else if (link->state == LINK_UP) {
         link->events.beat(link->events.arg);
@@ -309,14 +359,16 @@ static void set_name(struct cn_redis_greeting *greeting, const char *name)
 }
 
 enum cn_err cn_redis_link_new(struct cn_reactor *reactor, const struct cn_redis_url *url,
-                              const char *name, int64_t watchdog_ms,
-                              const struct cn_redis_link_events *events, struct cn_redis_link **out)
+                              const struct cn_tls_files *files, const char *name,
+                              int64_t watchdog_ms, const struct cn_redis_link_events *events,
+                              struct cn_redis_link **out)
 {
     struct cn_redis_link *link = calloc(1, sizeof(*link));
     if (link == NULL)
         return CN_NOMEM;
     link->reactor = reactor;
     link->url = url;
+    link->files = files;
     link->events = *events;
     link->watchdog_ms = watchdog_ms;
     link->greeting.link = link;

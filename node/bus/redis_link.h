@@ -11,6 +11,7 @@
 #include "chatnode/check.h"
 #include "chatnode/err.h"
 #include "chatnode/reactor.h"
+#include "chatnode/tls_tunnel.h"
 
 // ---- redis_url.c ----
 
@@ -21,10 +22,12 @@ struct cn_redis_url {
     char user[128]; // empty: the default user
     char password[512];
     int db;
+    bool tls;
 };
 
-// Reads redis://[[user]:password@]host[:port][/db] or unix://[[user]:password@]/path[?db=N]; user,
-// password and path may be percent-encoded. CN_INVALID: *why says what is wrong (static text).
+// Reads redis://[[user]:password@]host[:port][/db], the same with rediss:// for TLS, or
+// unix://[[user]:password@]/path[?db=N]; user, password and path may be percent-encoded.
+// CN_INVALID: *why says what is wrong (static text).
 CN_MUSTCHECK enum cn_err cn_redis_url_parse(struct cn_str text, struct cn_redis_url *out,
                                             const char **why);
 
@@ -45,12 +48,12 @@ struct cn_redis_link_events {
     void (*beat)(void *arg);
 };
 
-// A link that is not started. `url` is borrowed for its life; `name` is what CLIENT LIST shows.
-CN_MUSTCHECK enum cn_err cn_redis_link_new(struct cn_reactor *reactor,
-                                           const struct cn_redis_url *url, const char *name,
-                                           int64_t watchdog_ms,
-                                           const struct cn_redis_link_events *events,
-                                           struct cn_redis_link **out);
+// A link that is not started. `url`, and `files` for TLS, are borrowed for its life; `name` is what
+// CLIENT LIST shows.
+CN_MUSTCHECK enum cn_err
+cn_redis_link_new(struct cn_reactor *reactor, const struct cn_redis_url *url,
+                  const struct cn_tls_files *files, const char *name, int64_t watchdog_ms,
+                  const struct cn_redis_link_events *events, struct cn_redis_link **out);
 
 // Closes and frees; commands under way get NULL, no event follows. Not from a reply's callback.
 void cn_redis_link_free(struct cn_redis_link *link);
@@ -87,5 +90,13 @@ struct cn_redis_greeting {
 };
 void cn_redis_greet(struct cn_redis_greeting *greeting);
 void cn_redis_link_greeted(struct cn_redis_link *link);
+
+// redis_tunnel.c: puts a tunnel with TLS between hiredis and the connection that `ac` has begun to
+// make. The context counts as connected from then on; `events` say when it is. CN_INVALID: *why
+// says what is wrong with the files; CN_SYSTEM, CN_NOMEM. `ac` stays the caller's to free.
+CN_MUSTCHECK enum cn_err cn_redis_tunnel_open(struct cn_reactor *reactor, redisAsyncContext *ac,
+                                              const char *host, const struct cn_tls_files *files,
+                                              const struct cn_tls_tunnel_events *events,
+                                              struct cn_tls_tunnel **out, struct cn_tls_why *why);
 
 #endif

@@ -144,6 +144,7 @@ struct cn_redis_cause {
 struct cn_redis_bus {
     struct cn_bus base;
     struct cn_redis_url url;
+    struct cn_tls_files files; // for TLS; of the options
     struct cn_redis_keys keys;
     struct cn_redis_link *cmd;
     struct cn_redis_link *sub;

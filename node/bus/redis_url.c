@@ -145,11 +145,10 @@ static const char *parse_path(struct cn_str text, struct cn_redis_url *out)
 static const char *parse(struct cn_str text, struct cn_redis_url *out)
 {
     struct cursor at = {text};
-    if (skip(&at, "rediss://"))
-        return "redis-url: TLS to Redis (rediss://) is not supported";
-    bool tcp = skip(&at, "redis://");
+    out->tls = skip(&at, "rediss://");
+    bool tcp = out->tls || skip(&at, "redis://");
     if (!tcp && !skip(&at, "unix://"))
-        return "redis-url: it must begin with redis:// or unix://";
+        return "redis-url: it must begin with redis://, rediss:// or unix://";
     struct cn_str rest = at.rest, login, place;
     const char *why = NULL;
     if (take_until(&rest, '@', true, &login))

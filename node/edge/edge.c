@@ -41,6 +41,14 @@ enum cn_err cn_edge_new(const struct cn_edge_parts *parts, struct cn_edge **out)
     edge->loops = loops;
     edge->loop_count = count;
     edge->is_local = cn_peer_is_loopback(edge->config->internal_listen);
+    err = cn_edge_tls_load(edge);
+    if (err) {
+        cn_edge_tls_fini(edge);
+        cn_networks_fini(&edge->trusted);
+        free(edge);
+        free(loops);
+        return err;
+    }
     cn_governor_init(&edge->governor, edge->config->accept_rate_per_s);
     for (unsigned i = 0; i < count; i++) {
         loops[i].edge = edge;
@@ -59,7 +67,8 @@ enum cn_err cn_edge_start(struct cn_edge *edge)
         if (err)
             return err;
     }
-    return cn_edge_listen(edge);
+    enum cn_err err = cn_edge_tls_start(edge);
+    return err ? err : cn_edge_listen(edge);
 }
 
 void cn_edge_stop_accepting(struct cn_edge *edge)
@@ -88,6 +97,7 @@ void cn_edge_free(struct cn_edge *edge)
     if (!edge)
         return;
     cn_governor_fini(&edge->governor);
+    cn_edge_tls_fini(edge);
     cn_networks_fini(&edge->trusted);
     free(edge->loops);
     free(edge);

@@ -29,13 +29,15 @@ static void hand_over(struct cn_edge *edge, int fd, enum cn_audience audience)
     cn_edge_loop_adopt(loop, fd, audience);
 }
 
-// Says no before anything was read; the client may be told too late to notice, the log is not.
-static void refuse(struct cn_edge *edge, int fd)
+// Says no before anything was read; the client may be told too late to notice, the log is not. Who
+// expects TLS is told nothing.
+static void refuse(struct cn_edge *edge, int fd, enum cn_audience audience)
 {
     static const char answer[] = "HTTP/1.1 503 Service Unavailable\r\nretry-after: 5\r\n"
                                  "content-length: 0\r\nconnection: close\r\n\r\n";
     cn_metrics_add(CN_M_REFUSED_LIMIT, 1);
-    (void)!write(fd, answer, sizeof(answer) - 1);
+    if (!edge->tls[audience].identity)
+        (void)!write(fd, answer, sizeof(answer) - 1);
     close(fd);
     int64_t now_ms = cn_clock_ms();
     if (edge->said_full_ms && now_ms - edge->said_full_ms < SAY_EVERY_MS)
@@ -51,7 +53,7 @@ static void on_public(void *arg, int fd, const struct sockaddr *peer)
     struct cn_edge *edge = arg;
     (void)peer;
     if ((int64_t)atomic_load(&edge->connections) >= edge->config->max_connections)
-        refuse(edge, fd);
+        refuse(edge, fd, CN_AUDIENCE_PUBLIC);
     else
         hand_over(edge, fd, CN_AUDIENCE_PUBLIC);
 }
@@ -61,7 +63,7 @@ static void on_internal(void *arg, int fd, const struct sockaddr *peer)
     struct cn_edge *edge = arg;
     (void)peer;
     if (atomic_load(&edge->operators) >= CN_OPERATORS_MAX)
-        refuse(edge, fd);
+        refuse(edge, fd, CN_AUDIENCE_INTERNAL);
     else
         hand_over(edge, fd, CN_AUDIENCE_INTERNAL);
 }

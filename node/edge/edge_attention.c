@@ -19,12 +19,13 @@ static void serve(struct cn_edge_loop *loop, int fd)
     (void)lws_service_fd(loop->context, &request); // a broken one is closed, and told of
 }
 
-void cn_attention_adopted(struct cn_edge_loop *loop, int fd)
+void cn_attention_adopted(struct cn_edge_loop *loop, int fd, bool has_tls)
 {
     struct pollfd request = {.fd = fd, .events = POLLIN};
-    if (poll(&request, 1, 0) > 0)
+    bool is_there = poll(&request, 1, 0) > 0;
+    if (is_there)
         serve(loop, fd);
-    else
+    if (!is_there || has_tls)
         loop->awaited[loop->adopted++ % CN_AWAITED_MAX] = fd;
 }
 

@@ -44,6 +44,8 @@ static int on_event(struct lws *wsi, enum lws_callback_reasons event, void *user
     switch (event) {
     case LWS_CALLBACK_EVENT_WAIT_CANCELLED:
         return cn_edge_loop_turn(loop), 0;
+    case LWS_CALLBACK_OPENSSL_LOAD_EXTRA_SERVER_VERIFY_CERTS:
+        return loop->made = user, 0; // `user` is the SSL_CTX of the vhost that is being made
     case LWS_CALLBACK_WSI_DESTROY:
         return on_destroyed(loop, cn_edge_audience(wsi)), cn_attention_look(loop), 0;
     case LWS_CALLBACK_HTTP_CONFIRM_UPGRADE:
@@ -208,6 +210,31 @@ void cn_edge_loop_turn(struct cn_edge_loop *loop)
 
 // ---- Life ----
 
+// A vhost for the listener. By the name in a request's Host header libwebsockets may take a
+// connection to the other listener's vhost: they differ in TLS alone, which is settled by then.
+static bool make_vhost(struct cn_edge_loop *loop, const struct lws_context_creation_info *common,
+                       enum cn_audience audience)
+{
+    struct lws_context_creation_info info = *common;
+    bool has_tls = loop->edge->tls[audience].identity != NULL;
+    info.vhost_name = audience == CN_AUDIENCE_PUBLIC ? "public" : "internal";
+    if (has_tls)
+        info.options |= LWS_SERVER_OPTION_CREATE_VHOST_SSL_CTX;
+    loop->made = NULL;
+    loop->vhosts[audience] = lws_create_vhost(loop->context, &info);
+    return loop->vhosts[audience] && (!has_tls || cn_edge_tls_dress(loop, audience));
+}
+
+static bool make_vhosts(struct cn_edge_loop *loop, const struct lws_context_creation_info *info)
+{
+    if (!make_vhost(loop, info, CN_AUDIENCE_PUBLIC))
+        return false;
+    if (loop->edge->has_tls)
+        return make_vhost(loop, info, CN_AUDIENCE_INTERNAL);
+    loop->vhosts[CN_AUDIENCE_INTERNAL] = loop->vhosts[CN_AUDIENCE_PUBLIC];
+    return true;
+}
+
 static bool make_context(struct cn_edge_loop *loop)
 {
     // Nothing to retry and no pings of the library's own: its timer per connection is O(n).
@@ -228,7 +255,14 @@ static bool make_context(struct cn_edge_loop *loop)
         .keepalive_timeout = KEEPALIVE_TIMEOUT_S,
         .timeout_secs_ah_idle = HANDSHAKE_TIMEOUT_S,
         .retry_and_idle_policy = &no_pings,
+        .alpn = "http/1.1",
     };
+    // The library makes a context for clients ready too, unless it gets one; of several contexts'
+    // own 4.1.6 frees but the latest's.
+    if (loop->edge->has_tls) {
+        info.options |= LWS_SERVER_OPTION_DO_SSL_GLOBAL_INIT;
+        info.provided_client_ssl_ctx = loop->edge->tls_client;
+    }
     loop->context = lws_create_context(&info);
     if (!loop->context) {
         CN_LOG(ERROR, "loop.context",
@@ -236,8 +270,7 @@ static bool make_context(struct cn_edge_loop *loop)
                "libwebsockets-evlib-uv installed?");
         return false;
     }
-    loop->vhost = lws_create_vhost(loop->context, &info);
-    return loop->vhost != NULL;
+    return make_vhosts(loop, &info);
 }
 
 static void run(void *arg)
@@ -316,17 +349,18 @@ static void read_adopt_letter(struct cn_letter *letter, struct cn_loop *hub_loop
 {
     struct adopt_letter *adopt = CN_CONTAINER(letter, struct adopt_letter, letter);
     struct cn_edge_loop *loop = adopt->loop;
+    bool has_tls = loop->tls[adopt->audience] != NULL;
     (void)hub_loop;
     // On failure libwebsockets has closed the socket, and told of it by WSI_DESTROY.
     const lws_adopt_desc_t socket = {
-        .vh = loop->vhost,
+        .vh = loop->vhosts[adopt->audience],
         .type = LWS_ADOPT_SOCKET | LWS_ADOPT_HTTP | LWS_ADOPT_ALLOW_SSL,
         .fd.sockfd = adopt->fd,
         .opaque = adopt->audience == CN_AUDIENCE_INTERNAL ? loop : NULL,
     };
     if (lws_adopt_descriptor_vhost_via_info(&socket))
-        cn_attention_adopted(loop, adopt->fd);
-    else
+        cn_attention_adopted(loop, adopt->fd, has_tls);
+    else if (!has_tls) // with TLS, a client that speaks something else is no news
         CN_LOG(WARN, "loop.adopt", "a connection could not be adopted");
     free(adopt);
 }

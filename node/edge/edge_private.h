@@ -20,12 +20,13 @@
 #include "chatnode/loop.h"
 #include "chatnode/metrics_table.h"
 #include "chatnode/protocol.h"
-#include "chatnode/ratelimit.h"
 #include "chatnode/session.h"
 #include "chatnode/thread.h"
 #include "chatnode/web.h"
 
+#include "governor_private.h"
 #include "http_private.h"
+#include "tls_private.h"
 
 enum {
     CN_ADDRESS_BYTES = 64,
@@ -69,8 +70,10 @@ struct cn_edge_loop {
     struct cn_loop *hub_loop;
     struct cn_thread thread;
     struct lws_context *context;
-    struct lws_vhost *vhost;
-    sem_t ready; // posted once the context is made, or has failed
+    struct lws_vhost *vhosts[CN_AUDIENCES]; // of the listeners; the same one where both are plain
+    struct ssl_ctx_st *tls[CN_AUDIENCES];   // OpenSSL's contexts of these; NULL: plain
+    struct ssl_ctx_st *made;                // that of the vhost that is being made
+    sem_t ready;                            // posted once the context is made, or has failed
     sem_t leave; // posted once nobody will wake the loop any more: the context may go
     // Any thread.
     atomic_bool stopping;
@@ -130,8 +133,9 @@ const struct lws_protocols *cn_edge_protocols(void);
 
 // ---- edge_attention.c: who comes while thousands go ----
 
-// The loop has adopted this socket: serves its request now if it is there already.
-void cn_attention_adopted(struct cn_edge_loop *loop, int fd);
+// The loop has adopted this socket: serves its request now if it is there already. With TLS more
+// comes before the request.
+void cn_attention_adopted(struct cn_edge_loop *loop, int fd, bool has_tls);
 
 // From the events of connections that end: takes a turn, and serves newcomers, if the last turn was
 // too long ago. No-op within a turn.
@@ -142,23 +146,6 @@ void cn_attention_look(struct cn_edge_loop *loop);
 // libwebsockets keeps bytes that the socket did not take: until conn->stalled is out of the loop's
 // list the client is watched, and cut off when it ends its side.
 void cn_stalled_add(struct cn_conn *conn);
-
-// ---- edge_governor.c: how many sessions may begin in a second ----
-
-struct cn_governor {
-    struct cn_mutex lock;            // guards the rest
-    struct cn_ratelimit admitted;    // sessions that may begin
-    struct cn_ratelimit turned_away; // lacks those that were told to come back and are not due yet
-    uint32_t noise;
-};
-
-// At most `per_s` sessions a second, two seconds' worth at once; 0: no limit. Fini once.
-void cn_governor_init(struct cn_governor *governor, int64_t per_s);
-void cn_governor_fini(struct cn_governor *governor);
-
-// 0: a session may begin. Else in how many seconds the client shall try again. Clients that resume
-// may use up the burst, others only its first half. Any thread.
-CN_MUSTCHECK int64_t cn_governor_admit(struct cn_governor *governor, bool resumes);
 
 // ---- edge.c ----
 
@@ -171,6 +158,7 @@ struct cn_edge {
     bool is_local; // the internal listener is on loopback
     struct cn_edge_loop *loops;
     unsigned loop_count;
+    bool has_tls; // one of the listeners at least
     // Any thread.
     atomic_size_t connections; // open sockets of the public listener
     atomic_size_t operators;   // and of the internal one
@@ -180,6 +168,9 @@ struct cn_edge {
     // Main thread.
     struct cn_listener *public_listener;
     struct cn_listener *internal_listener;
+    struct cn_edge_tls tls[CN_AUDIENCES];
+    struct ssl_ctx_st *tls_client; // for the client in libwebsockets, which nobody uses
+    struct cn_timer *tls_timer;    // looks at the certificates' ends
     unsigned next_loop;
     int64_t said_full_ms; // when the log last told that connections are refused
 };

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // A WebSocket connection: from libwebsockets' events to the session, and the session's sink. Every
-// byte of an established WebSocket goes out through `sink_write`.
+// byte of an established WebSocket goes out through `sink_write`, or `sink_write_tls`.
 #include <stdlib.h>
 #include <sys/socket.h>
 
@@ -40,6 +40,12 @@ static bool sink_write(struct cn_sink *sink, const unsigned char *bytes, size_t 
     return sent == len || write_by_library(conn, bytes + sent, len - sent);
 }
 
+// Only the library may write to an encrypted connection.
+static bool sink_write_tls(struct cn_sink *sink, const unsigned char *bytes, size_t len)
+{
+    return write_by_library(CN_CONTAINER(sink, struct cn_conn, sink), bytes, len);
+}
+
 // Closing happens in the loop's turn, as it must not happen in a callback of the connection's own.
 static void sink_close(struct cn_sink *sink, enum cn_reason reason)
 {
@@ -50,6 +56,7 @@ static void sink_close(struct cn_sink *sink, enum cn_reason reason)
 }
 
 static const struct cn_sink_ops sink_ops = {.write = sink_write, .close = sink_close};
+static const struct cn_sink_ops sink_ops_tls = {.write = sink_write_tls, .close = sink_close};
 
 static void set_close_reason(struct cn_conn *conn, enum cn_reason reason)
 {
@@ -96,7 +103,7 @@ void cn_ws_open(struct cn_conn *conn, struct lws *wsi)
 {
     struct cn_greeting *greeting = conn->greeting;
     conn->greeting = NULL;
-    conn->sink.ops = &sink_ops;
+    conn->sink.ops = lws_is_ssl(wsi) ? &sink_ops_tls : &sink_ops;
     conn->wsi = wsi;
     conn->fd = lws_get_socket_fd(wsi);
     conn->loop = lws_context_user(lws_get_context(wsi));

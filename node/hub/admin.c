@@ -92,17 +92,18 @@ static enum cn_err answer_info(struct cn_hub *hub, struct cn_answer *answer)
         return err;
     return cn_buf_printf(
         out,
-        ",\"protocol\":%d,\"subprotocol\":\"%s\",\"auth\":\"%s\",\"bus\":\"%s\",\"durability\":\"%"
-        "s\","
+        ",\"protocol\":%d,\"subprotocol\":\"%s\",\"tls\":%s,\"auth\":\"%s\",\"bus\":\"%s\","
+        "\"durability\":\"%s\","
         "\"promise\":\"%s\",\"replicas\":%u,\"evicts\":%s,\"loops\":%u,"
         "\"sessions\":%zu,\"uptime_ms\":%lld,\"limits\":{\"message_bytes\":%lld,\"rooms\":%lld,"
         "\"in_flight\":%lld,\"connections\":%lld}}\n",
-        CN_PROTOCOL_VERSION, CN_PROTOCOL_SUBPROTOCOL, hub->config->auth, cn_bus_name(hub->bus),
-        cn_durability_word(durability), cn_durability_promise(durability),
-        atomic_load(&hub->store_replicas), word(atomic_load(&hub->store_evicts)), hub->loop_count,
-        cn_registry_count(hub->registry), (long long)(cn_clock_ms() - hub->started_ms),
-        (long long)hub->config->max_message_bytes, (long long)hub->config->max_rooms,
-        (long long)hub->config->max_in_flight, (long long)hub->config->max_connections);
+        CN_PROTOCOL_VERSION, CN_PROTOCOL_SUBPROTOCOL, word(hub->config->tls_cert[0] != '\0'),
+        hub->config->auth, cn_bus_name(hub->bus), cn_durability_word(durability),
+        cn_durability_promise(durability), atomic_load(&hub->store_replicas),
+        word(atomic_load(&hub->store_evicts)), hub->loop_count, cn_registry_count(hub->registry),
+        (long long)(cn_clock_ms() - hub->started_ms), (long long)hub->config->max_message_bytes,
+        (long long)hub->config->max_rooms, (long long)hub->config->max_in_flight,
+        (long long)hub->config->max_connections);
 }
 
 static const struct route routes[] = {

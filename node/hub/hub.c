@@ -19,6 +19,9 @@ static enum cn_err make_bus(struct cn_hub *hub, const char **why)
     const struct cn_bus_options options = {
         .url = config->redis_url,
         .prefix = config->redis_prefix,
+        .ca = config->redis_ca,
+        .cert = config->redis_cert,
+        .key = config->redis_key,
         .node = hub->node_name,
         .history_messages = (size_t)config->history_messages,
         .history_ttl_s = config->history_ttl_s,

@@ -151,6 +151,12 @@ static bool is_format(struct cn_str text)
     return is_one_of(text, words, CN_COUNT(words));
 }
 
+static bool is_tls_version(struct cn_str text)
+{
+    static const char *const words[] = {"1.2", "1.3"};
+    return is_one_of(text, words, CN_COUNT(words));
+}
+
 static bool is_required_durability(struct cn_str text)
 {
     enum cn_durability durability;
@@ -159,7 +165,8 @@ static bool is_required_durability(struct cn_str text)
 
 static bool is_redis_url(struct cn_str text)
 {
-    return text.len == 0 || begins_with(text, "redis://") || begins_with(text, "unix:///");
+    return text.len == 0 || begins_with(text, "redis://") || begins_with(text, "rediss://") ||
+           begins_with(text, "unix:///");
 }
 
 static bool is_redis_prefix(struct cn_str text)
@@ -217,8 +224,10 @@ static const struct rule rules[] = {
     RULE(auth, is_auth, "is not open or token"),
     RULE(auth_jwks_url, is_http_url, "is neither https:// nor http:// of this machine"),
     RULE(auth_url, is_http_url, "is neither https:// nor http:// of this machine"),
+    RULE(tls_min_version, is_tls_version, "is not 1.2 or 1.3"),
     RULE(node_name, is_node_name, "is not 1 to 64 of A-Z a-z 0-9 _ . : -"),
-    RULE(redis_url, is_redis_url, "does not begin with redis:// or unix:///, followed by more"),
+    RULE(redis_url, is_redis_url,
+         "does not begin with redis://, rediss:// or unix:///, followed by more"),
     RULE(redis_prefix, is_redis_prefix, "is longer than 64 bytes or has a space, { or } in it"),
     RULE(require_durability, is_required_durability,
          "is not none, disk, disk-always or replicated"),

@@ -14,10 +14,12 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "system"))
 
 import harness  # noqa: E402
 from clients import Client  # noqa: E402
-from harness import Cluster, Redis, stop_all, unique  # noqa: E402
+from harness import Cluster, Node, Redis, stop_all, unique  # noqa: E402
 from pages import Page  # noqa: E402
+from pki import Pki  # noqa: E402
 
 FLAGS = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+         "--ignore-certificate-errors",  # of authorities that a test has made
          "--disable-background-networking", "--disable-component-update", "--disable-sync",
          "--disable-background-timer-throttling", "--disable-renderer-backgrounding",
          "--disable-backgrounding-occluded-windows", "--window-size=1200,800"]
@@ -66,6 +68,19 @@ def _cluster():
         stop_all(started[::-1])
 
 
+@pytest.fixture(name="tls_node")
+def _tls_node():
+    """A single node whose public listener speaks TLS."""
+    pki, started = Pki(), []
+    try:
+        cert, key = pki.issue("node")
+        started.append(Node(tls=pki.client_context(), tls_cert=cert, tls_key=key))
+        yield started[0]
+    finally:
+        stop_all(started)
+        pki.stop()
+
+
 @pytest.fixture(name="open_page")
 def _open_page(chromium):
     """open_page(node, user=, room=, ...): a new window with the node's page; closed after the test.
@@ -75,7 +90,7 @@ def _open_page(chromium):
     home = chromium.current_window_handle
 
     def open_page(node, **query):
-        page = Page(chromium, node.port, query)
+        page = Page(chromium, node.port, query, "https" if node.tls else "http")
         open_page.pages.append(page)
         return page.open()
 

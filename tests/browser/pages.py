@@ -23,8 +23,8 @@ LOST = re.compile(r"WebSocket connection to '[^']*' failed")
 class Page:
     """One window. Every method brings it to the front first."""
 
-    def __init__(self, driver, port, query):
-        self.driver, self.port, self.query = driver, port, query
+    def __init__(self, driver, port, query, scheme="http"):
+        self.driver, self.port, self.query, self.scheme = driver, port, query, scheme
         self.user = query.get("user", "nobody yet")
         self.may_lose = False  # the test breaks this page's connection
         self.window = None
@@ -38,7 +38,7 @@ class Page:
     def load(self, **query):
         """Loads the page, by another query if one is given."""
         self.query = {**self.query, **query}
-        self._front().get(f"http://127.0.0.1:{self.port}/?{urllib.parse.urlencode(self.query)}")
+        self._front().get(f"{self.scheme}://127.0.0.1:{self.port}/?{urllib.parse.urlencode(self.query)}")
         return self
 
     def close(self):

@@ -24,6 +24,13 @@ def test_two_nodes_one_room(cluster, open_page, room, ann, bob):
     assert ["own" in classes.split() for _, _, classes in b.messages()] == [False, True]
 
 
+def test_the_page_over_tls(tls_node, open_page, room, ann, bob):
+    a, b = (open_page(tls_node, user=user, room=room).wait_ready() for user in (ann, bob))
+    assert a.run("return location.protocol") == "https:"
+    a.write("nobody else reads this")
+    b.wait_texts("nobody else reads this")
+
+
 def test_order_is_the_same_for_all(cluster, open_page, room, ann, bob):
     a = open_page(cluster[0], user=ann, room=room).wait_ready()
     b = open_page(cluster[1], user=bob, room=room).wait_ready()

@@ -131,7 +131,7 @@ def source(body="", includes=""):
     ("node/hub/x.c", "#include <jansson.h>"),
     ("node/hub/x.c", "#include <hiredis/hiredis.h>"),
     ("node/hub/x.c", "#include <sys/socket.h>"),
-    ("node/base/x.c", "#include <openssl/ssl.h>"),
+    ("node/hub/x.c", "#include <openssl/ssl.h>"),
     ("node/x.c", "#include <event2/event.h>"),
     ("node/tools/x.c", '#include "chatnode/bus.h"'),
     ("node/base/x.c", '#include "../bus/bus_private.h"'),

@@ -56,8 +56,8 @@ static void on_state(void *arg, enum cn_bus_state state, enum cn_bus_cause cause
 {
     struct probe *probe = arg;
     probe->cause = cause;
-    (void)state;
-    probe->states++;
+    probe->states += state != probe->state;
+    probe->state = state;
     snprintf(probe->why, sizeof(probe->why), "%s", why);
 }
 

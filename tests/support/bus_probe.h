@@ -40,7 +40,8 @@ struct probe {
     struct cn_bus *bus;
     struct probe_event *events;
     size_t count, cap;
-    size_t states; // on_state calls
+    enum cn_bus_state state;
+    size_t states; // changes of it
     char why[256]; // of the last one
     enum cn_bus_cause cause;
     enum cn_durability durability; // as last told

@@ -50,13 +50,15 @@ class Client:
     """A session. Frames are kept in the order of arrival until an `expect` takes them. A `token` is its first word."""
 
     def __init__(self, port, user=None, room=None, since=None, inbox=None, wait=True, headers=None,
-                 subprotocols=None, token=None, deadline=DEADLINE):
+                 subprotocols=None, token=None, deadline=DEADLINE, tls=None):
         self.frames = collections.deque()
         self.close_code = self.close_reason = None
         self._changed = threading.Condition()
         self.ended = False
-        url = f"ws://127.0.0.1:{port}{query_of(user, room, since, inbox)}"
-        self.ws = _loop.run(self._connect(url, deadline, extra_headers=headers or {}, subprotocols=subprotocols), deadline)
+        url = f"{'wss' if tls else 'ws'}://127.0.0.1:{port}{query_of(user, room, since, inbox)}"
+        options = {"ssl": tls} if tls else {}
+        self.ws = _loop.run(self._connect(url, deadline, extra_headers=headers or {}, subprotocols=subprotocols,
+                                          **options), deadline)
         asyncio.run_coroutine_threadsafe(self._read(), _loop.loop)
         if token is not None:
             self.send({"type": "auth", "token": token})
@@ -260,6 +262,10 @@ class RawClient:
     def send_json(self, frame):
         self.send_frame(TEXT, json.dumps(frame))
 
+    def end_writing(self):
+        """Says that nothing more comes; what the server says can still be read."""
+        socket.socket.shutdown(self.sock, socket.SHUT_WR)  # an SSLSocket's own would end TLS, too
+
     def drip(self, data):
         """Sends byte by byte, each in a segment of its own."""
         for at in range(len(data)):
@@ -362,7 +368,7 @@ class RawClient:
                 code = close_of(frame)
                 try:
                     self.send_frame(CLOSE, frame[1][:2])
-                    self.sock.shutdown(socket.SHUT_WR)
+                    self.end_writing()
                 except OSError:
                     pass  # the server hung up at once, which it may
 

@@ -65,9 +65,13 @@ def free_port():
         return port
 
 
-def http_request(port, path, method="GET", headers=None, body=None, deadline=DEADLINE):
-    """One HTTP request on a connection of its own; an object with status, headers (lower case) and body."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=deadline)
+def http_request(port, path, method="GET", headers=None, body=None, deadline=DEADLINE, tls=None):
+    """One HTTP request on a connection of its own; an object with status, headers (lower case) and body. `tls` is an
+    ssl.SSLContext, None for a plain connection."""
+    if tls:
+        connection = http.client.HTTPSConnection("127.0.0.1", port, timeout=deadline, context=tls)
+    else:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=deadline)
     try:
         connection.request(method, path, body=body, headers=headers or {})
         answer = connection.getresponse()
@@ -248,9 +252,11 @@ def _read_reply(stream):
 
 
 class Node(Process):
-    """One chatnode process on free ports. `flags` are further arguments: max_rooms=3 is --max-rooms 3."""
+    """One chatnode process on free ports. `flags` are further arguments: max_rooms=3 is --max-rooms 3. `tls` and
+    `internal_tls` are what a client of that listener believes (ssl.SSLContext), where it speaks TLS."""
 
-    def __init__(self, *extra, name=None, redis=None, start=True, env=None, **flags):
+    def __init__(self, *extra, name=None, redis=None, start=True, env=None, tls=None, internal_tls=None, **flags):
+        self.tls, self.internal_tls = tls, internal_tls
         self.port, self.internal_port = free_port(), free_port()
         self.node_name = name or unique("node")
         super().__init__(self.node_name, [], env={**self.sanitizer_env(), **(env or {})})
@@ -286,11 +292,11 @@ class Node(Process):
 
     def get(self, path, **options):
         """A request to the public listener."""
-        return http_request(self.port, path, **options)
+        return http_request(self.port, path, tls=self.tls, **options)
 
     def internal(self, path, **options):
         """A request to the operators' listener."""
-        return http_request(self.internal_port, path, **options)
+        return http_request(self.internal_port, path, tls=self.internal_tls, **options)
 
     def ready(self):
         return self.internal("/readyz").status == 200

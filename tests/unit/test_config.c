@@ -197,7 +197,7 @@ static void platform_variables_rank_low(void **state)
     unload(&got);
     // They may be meant for another program then: not even looked at.
     load(&got, LIST("--listen=127.0.0.1:5"),
-         LIST("PORT=x", "REDIS_URL=rediss://a", "CHATNODE_REDIS_URL=redis://b"));
+         LIST("PORT=x", "REDIS_URL=gopher://a", "CHATNODE_REDIS_URL=redis://b"));
     assert_int_equal(got.err, CN_OK);
     assert_string_equal(got.config.listen, "127.0.0.1:5");
     assert_string_equal(got.config.redis_url, "redis://b");
@@ -273,10 +273,11 @@ static const struct bad_flag bad_flags[] = {
     {"--node-name=a\nb", "--node-name: \"a\\nb\" has a control character in it\n"},
     {"--redis-prefix={x}",
      "--redis-prefix: \"{x}\" is longer than 64 bytes or has a space, { or } in it\n"},
-    {"--redis-url=rediss://u:secret@h",
-     "--redis-url: the value does not begin with redis:// or unix:///, followed by more\n"},
-    {"--redis-url=redis://",
-     "--redis-url: the value does not begin with redis:// or unix:///, followed by more\n"},
+    {"--redis-url=http://u:secret@h", "--redis-url: the value does not begin with redis://, "
+                                      "rediss:// or unix:///, followed by more\n"},
+    {"--redis-url=rediss://", "--redis-url: the value does not begin with redis://, rediss:// or "
+                              "unix:///, followed by more\n"},
+    {"--tls-min-version=1.1", "--tls-min-version: \"1.1\" is not 1.2 or 1.3\n"},
 };
 
 static void bad_flags_are_named(void **state)
@@ -449,6 +450,30 @@ static void missing_files_are_errors(void **state)
     load(&got, LIST("--config=/"), nothing);
     assert_int_equal(got.err, CN_INVALID);
     unload(&got);
+}
+
+// ---- What a reload finds ----
+
+static void changes_are_named_by_what_applies_them(void **state)
+{
+    (void)state;
+    struct load before, after;
+    struct cn_buf out;
+    cn_buf_init(&out, 4096);
+    load(&before, LIST("--log-level=info", "--loops=2"), nothing);
+    load(&after, LIST("--log-level=debug", "--loops=3", "--tls-cert=/x", "--redis-url=redis://a"),
+         nothing);
+    assert_int_equal(cn_config_changes(&before.config, &after.config, true, &out), CN_OK);
+    assert_true(cn_str_equal(cn_buf_str(&out), CN_STR_LITERAL("tls-cert, log-level")));
+    out.len = 0;
+    assert_int_equal(cn_config_changes(&before.config, &after.config, false, &out), CN_OK);
+    assert_true(cn_str_equal(cn_buf_str(&out), CN_STR_LITERAL("loops, redis-url")));
+    out.len = 0;
+    assert_int_equal(cn_config_changes(&after.config, &after.config, true, &out), CN_OK);
+    assert_int_equal(out.len, 0);
+    cn_buf_fini(&out);
+    unload(&before);
+    unload(&after);
 }
 
 // ---- Secrets ----
@@ -627,6 +652,7 @@ int main(void)
         cmocka_unit_test(long_lines_and_values_are_no_trap),
         cmocka_unit_test(unknown_variables_are_warned_of),
         cmocka_unit_test(missing_files_are_errors),
+        cmocka_unit_test(changes_are_named_by_what_applies_them),
         cmocka_unit_test(secrets_come_from_files_too),
         cmocka_unit_test(show_hides_secrets_and_defaults),
         cmocka_unit_test(tokens_need_keys_that_can_be_read),

@@ -91,7 +91,7 @@ static void test_bad_ones_say_why(void **state)
     refuse("", "redis://");
     refuse("localhost:6379", "redis://");
     refuse("http://localhost", "redis://");
-    refuse("rediss://host", "TLS");
+    refuse("rediss://", "host");
     refuse("redis://", "host");
     refuse("redis://:6379", "host");
     refuse("redis://host:", "port");
