@@ -35,6 +35,7 @@ struct cn_revocations {
     // Main thread.
     uint32_t reading; // how often all that is kept was told, and one more
     bool has_news;    // in the reading under way
+    bool owes_look;   // loops could not be told: they are to look at all their sessions
     struct cn_link lost;
     int64_t swept_ms;
 };
@@ -192,9 +193,9 @@ static void forget_what_is_over(struct cn_revocations *revocations, int64_t now_
     cn_metrics_add(CN_M_REVOCATIONS, -gone);
 }
 
-void cn_revocation_sweep(struct cn_hub *hub, int64_t now_ms)
+// Where all places are taken, what is over gives its place at once.
+static void forget_in_time(struct cn_revocations *revocations, int64_t now_ms)
 {
-    struct cn_revocations *revocations = hub->revocations;
     bool is_full = revocations->table.count >= CN_NOTICES_MAX;
     if (now_ms - revocations->swept_ms >= (is_full ? SWEEP_WHEN_FULL_MS : SWEEP_MS))
         forget_what_is_over(revocations, now_ms);
@@ -225,20 +226,35 @@ static bool is_subject(const struct cn_session *session, const struct cn_ruling 
     const struct cn_grant *grant = session->grant;
     if (ruling->kind == CN_RULING_TOKEN)
         return grant && cn_str_equal(grant->jti, cn_ruling_subject(ruling));
+    if (!cn_str_equal(cn_session_user(session), cn_ruling_subject(ruling)))
+        return false;
     if (ruling->kind == CN_RULING_SESSIONS)
         return true;
     return grant ? grant->issued_s <= ruling->before_s
                  : ruling->before_s >= session->loop->hub->revocations->started_s;
 }
 
+// Looks at every session of the loop's.
+static void end_all_subjects(struct cn_loop *loop, const struct cn_ruling *ruling)
+{
+    struct cn_link *const lists[] = {&loop->idle, &loop->awaiting};
+    for (size_t i = 0; i < CN_COUNT(lists); i++) {
+        CN_LIST_EACH_SAFE (link, lists[i]) {
+            struct cn_session *session = CN_CONTAINER(link, struct cn_session, queued);
+            if (is_subject(session, ruling))
+                cn_session_close(session, reason_of(ruling));
+        }
+    }
+}
+
+// A user has few sessions among many: they are looked up, if there is memory for it.
 static void end_sessions_of_user(struct cn_loop *loop, const struct cn_ruling *ruling)
 {
     struct cn_registry *registry = loop->hub->registry;
     size_t count = cn_registry_user_sessions(registry, cn_ruling_subject(ruling), NULL, 0);
     uint64_t *ids = count ? calloc(count, sizeof(*ids)) : NULL;
     if (count > 0 && !ids) {
-        CN_LOG(ERROR, "revocation.nomem", "no memory to end a user's sessions",
-               CN_F_VIEW("user", cn_ruling_subject(ruling)));
+        end_all_subjects(loop, ruling);
         return;
     }
     size_t found = cn_registry_user_sessions(registry, cn_ruling_subject(ruling), ids, count);
@@ -251,15 +267,6 @@ static void end_sessions_of_user(struct cn_loop *loop, const struct cn_ruling *r
             cn_session_close(session, reason_of(ruling));
     }
     free(ids);
-}
-
-static void end_sessions_of_token(struct cn_link *list, const struct cn_ruling *ruling)
-{
-    CN_LIST_EACH_SAFE (link, list) {
-        struct cn_session *session = CN_CONTAINER(link, struct cn_session, queued);
-        if (is_subject(session, ruling))
-            cn_session_close(session, CN_REASON_REVOKED);
-    }
 }
 
 // In open mode only what is new ends a session: who was sent away before may be here again.
@@ -292,8 +299,7 @@ static void read_letter(struct cn_letter *mail, struct cn_loop *loop)
         review(&loop->idle, letter->reading);
         review(&loop->awaiting, letter->reading);
     } else if (letter->ruling.kind == CN_RULING_TOKEN) {
-        end_sessions_of_token(&loop->idle, &letter->ruling);
-        end_sessions_of_token(&loop->awaiting, &letter->ruling);
+        end_all_subjects(loop, &letter->ruling);
     } else {
         end_sessions_of_user(loop, &letter->ruling);
     }
@@ -308,7 +314,8 @@ static void tell_loops(struct cn_hub *hub, const struct cn_ruling *ruling, uint3
     for (unsigned i = 0; i < hub->loop_count; i++) {
         struct ruling_letter *letter = calloc(1, sizeof(*letter));
         if (!letter) {
-            CN_LOG(ERROR, "revocation.nomem", "no memory to end revoked sessions");
+            CN_LOG(ERROR, "revocation.nomem", "no memory to end revoked sessions; tried again");
+            hub->revocations->owes_look = true;
             return;
         }
         letter->letter = (struct cn_letter){{NULL, free_letter}, read_letter};
@@ -327,32 +334,30 @@ static void log_ruling(const struct cn_ruling *ruling)
            CN_F_INT("until", ruling->until_s));
 }
 
-static void take(struct cn_hub *hub, const struct cn_ruling *ruling, bool again)
+static enum cn_err take(struct cn_hub *hub, const struct cn_ruling *ruling, bool again)
 {
     struct cn_revocations *revocations = hub->revocations;
-    cn_revocation_sweep(hub, cn_clock_ms()); // makes room
+    forget_in_time(revocations, cn_clock_ms());
     size_t before = revocations->table.count;
     bool is_new;
     enum cn_err err = put(revocations, ruling, again, &is_new);
     cn_metrics_add(CN_M_REVOCATIONS, (int64_t)(revocations->table.count - before));
-    if (err) {
-        CN_LOG(ERROR, "revocation.lost", "a revocation finds no room here",
+    if (err)
+        CN_LOG(ERROR, "revocation.lost",
+               "a revocation finds no room here: it ends sessions, no more",
                CN_F_STR("error", cn_err_str(err)));
-        return;
-    }
-    if (!is_new)
-        return;
-    if (again) {
+    if (is_new && again && !err) {
         revocations->has_news = true;
-        return;
+    } else if (is_new) {
+        log_ruling(ruling);
+        tell_loops(hub, ruling, 0);
     }
-    log_ruling(ruling);
-    tell_loops(hub, ruling, 0);
+    return err;
 }
 
-void cn_revocation_take(struct cn_hub *hub, const struct cn_ruling *ruling)
+enum cn_err cn_revocation_take(struct cn_hub *hub, const struct cn_ruling *ruling)
 {
-    take(hub, ruling, false);
+    return take(hub, ruling, false);
 }
 
 void cn_revocation_on_notice(void *arg, struct cn_str text, bool again)
@@ -367,11 +372,21 @@ void cn_revocation_on_notice(void *arg, struct cn_str text, bool again)
     if (ruling.until_s <= cn_clock_wall_ms() / 1000)
         return;
     if (ruling.kind != CN_RULING_SESSIONS) {
-        take(hub, &ruling, again);
+        (void)take(hub, &ruling, again); // it has said so
     } else if (!again) {
         log_ruling(&ruling);
         tell_loops(hub, &ruling, 0);
     }
+}
+
+void cn_revocation_sweep(struct cn_hub *hub, int64_t now_ms)
+{
+    struct cn_revocations *revocations = hub->revocations;
+    forget_in_time(revocations, now_ms);
+    if (!revocations->owes_look)
+        return;
+    revocations->owes_look = false;
+    tell_loops(hub, NULL, revocations->reading);
 }
 
 // ---- What the bus has lost is told it again ----

@@ -13,6 +13,22 @@
 
 static struct hub_rig rig;
 
+// Memory under the test's hand: allocations until one fails, or all do from there on; -1: none
+// does.
+static int left = -1;
+static bool fails_for_good;
+
+void *__real_calloc(size_t count, size_t size);
+void *__wrap_calloc(size_t count, size_t size);
+
+void *__wrap_calloc(size_t count, size_t size)
+{
+    bool fails = left == 0;
+    if (left > 0 || (fails && !fails_for_good))
+        left--;
+    return fails ? NULL : __real_calloc(count, size);
+}
+
 // What the last answer said.
 static struct {
     size_t count;
@@ -295,6 +311,56 @@ static void test_what_is_over_is_new_again(void **state)
     assert_closed(ann, CN_REASON_REVOKED);
 }
 
+// Whichever allocation fails, the sessions end, now or at the next look around.
+static void test_without_memory_sessions_end_all_the_same(void **state)
+{
+    (void)state;
+    static const char *const ends[] = {"user\",\"subject\":\"ann", "jti\",\"subject\":\"t-1"};
+    for (int i = 0; i < 2; i++) {
+        int at = 0;
+        for (bool failed = true; failed; at++) {
+            char text[256];
+            rig.now_us += 2000000;
+            struct client *ann = client_with(1, "ann", "t-1", now_s() - 1);
+            snprintf(text, sizeof(text),
+                     "{\"v\":\"1\",\"end\":\"%s\",\"before\":\"%lld\",\"until\":\"%lld\"}", ends[i],
+                     i ? 0 : (long long)now_s(), (long long)now_s() + 1);
+            left = at;
+            hear(text, false);
+            hub_rig_settle(&rig);
+            failed = left < 0;
+            left = -1;
+            cn_revocation_sweep(rig.hub, cn_clock_ms());
+            hub_rig_settle(&rig);
+            if (!ann->sink.closed)
+                fail_msg("allocation %d", at);
+            client_gone(ann);
+        }
+        assert_in_range(at, 3, 20);
+    }
+}
+
+// Who ordered it learns that this node cannot keep it.
+static void test_without_memory_an_order_fails(void **state)
+{
+    (void)state;
+    fails_for_good = true;
+    bool failed = true;
+    for (int at = 0; failed; at++) {
+        enum cn_problem problem;
+        last.count = 0;
+        left = at;
+        enum cn_err err = order(false, "{\"user\":\"ann\"}", &problem);
+        hub_rig_settle(&rig);
+        failed = left == 0;
+        left = -1;
+        bool is_done = !err && last.count == 1 && last.status == 200;
+        if (is_done && !is_revoked("ann", NULL, now_s()))
+            fail_msg("allocation %d", at);
+    }
+    fails_for_good = false;
+}
+
 // Until it was told what is kept, a node cannot say of any token that it is not revoked.
 static void test_before_the_first_reading_nobody_knows(void **state)
 {
@@ -412,6 +478,8 @@ int main(void)
         WITH_RIG(test_after_a_connection_was_away),
         WITH_RIG(test_what_is_over_gives_its_place),
         WITH_RIG(test_what_is_over_is_new_again),
+        WITH_RIG(test_without_memory_sessions_end_all_the_same),
+        WITH_RIG(test_without_memory_an_order_fails),
         cmocka_unit_test(test_before_the_first_reading_nobody_knows),
         cmocka_unit_test(test_the_file_survives_the_node),
         cmocka_unit_test(test_the_new_file_follows_no_link),
