@@ -35,3 +35,10 @@ elseif(CN_SANITIZER STREQUAL "thread")
 elseif(CN_SANITIZER)
     message(FATAL_ERROR "CN_SANITIZER is address, thread or empty, not ${CN_SANITIZER}")
 endif()
+
+# Coverage's counters and both sanitizers in all of our code; libFuzzer's own main only in its programs.
+if(CN_FUZZ)
+    target_compile_options(cn_flags INTERFACE
+        -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all -O1)
+    target_link_options(cn_flags INTERFACE -fsanitize=address,undefined)
+endif()

@@ -61,6 +61,17 @@ static enum cn_exit act(enum cn_config_action action, struct cn_config *config,
     return CN_EXIT_FAILED;
 }
 
+// What is right by itself may not be right together.
+static enum cn_err check_together(const struct cn_config *config)
+{
+    if (!config->conformance_echo || !config->redis_url[0])
+        return CN_OK;
+    fputs("conformance-echo: is not allowed together with redis-url: it is for tests of a single "
+          "node\n",
+          stderr);
+    return CN_INVALID;
+}
+
 int main(int argc, char **argv)
 {
     if (argc == 3 && strcmp(argv[1], "--print-docs") == 0)
@@ -73,6 +84,8 @@ int main(int argc, char **argv)
     enum cn_err err = cn_config_load(&config, &sources, &action, &report);
     print(stderr, &report);
     cn_buf_fini(&report);
+    if (!err && (action == CN_ACTION_RUN || action == CN_ACTION_CHECK))
+        err = check_together(&config);
     enum cn_exit code = CN_EXIT_CONFIG;
     if (!err)
         code = act(action, &config, &sources);

@@ -283,6 +283,8 @@ static void unmake(struct cn_node *node)
 
 static void say_ready(const struct cn_node *node)
 {
+    if (node->config->conformance_echo)
+        CN_LOG(WARN, "conformance.echo", "/echo is open to everybody: this is for tests only");
     CN_LOG(INFO, "node.ready", "chatnode " CN_VERSION " serves",
            CN_F_STR("listen", node->config->listen), CN_F_INT("port", cn_edge_port(node->edge)),
            CN_F_STR("url_scheme", node->config->tls_cert[0] ? "wss" : "ws"),

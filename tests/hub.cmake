@@ -1,8 +1,8 @@
 # Unit tests of floor 3: the hub with fake sockets, on the in-process bus, turned by hand.
-foreach(module ring pace registry feed)
+foreach(module ring pace registry feed quota)
     cn_unit_test(${module} cn_hub cn_wire cn_base)
 endforeach()
-foreach(module auth session loop hub admin api fanout recovery shelf exact publish channel history revocation)
+foreach(module auth session loop hub admin api fanout recovery shelf exact publish channel history revocation throttle)
     cn_unit_test(${module} cn_test_hub)
 endforeach()
 cn_wrap(recovery cn_channel_on_entry)
@@ -33,3 +33,5 @@ target_link_libraries(test_keyring PRIVATE cn::crypto)
 cn_wrap(keyring malloc calloc realloc cn_fetcher_new cn_fetcher_allows cn_fetcher_free cn_fetch_start cn_timer_new
     cn_timer_free cn_timer_start)
 cn_thread_test(registry ../hub/registry.c hash.c thread.c check.c buf.c)
+cn_wrap(quota calloc)
+cn_thread_test(quota ../hub/quota.c ../wire/ratelimit.c hash.c thread.c check.c buf.c)

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # `./run test`: runs the rings of tests in every build that they are meant for, and sums them up.
-#   rings.sh [RING...]   unit contract lint system browser cost analysis | chaos clang coverage asan tsan debian13 compose
+#   rings.sh [RING...]   unit contract lint system browser cost analysis | chaos clang coverage asan tsan fuzz debian13 compose
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . deploy/common.sh
@@ -124,6 +124,16 @@ run_chaos() {
     rings chaos release chaos env CHAOS_SEED="$seed"
 }
 
+# Each fuzz target for a minute, two at a time.
+run_fuzz() {
+    say "== building build/fuzz"
+    if configure fuzz --preset fuzz -DCN_TESTS=ON && cmake --build build/fuzz --target fuzzers; then
+        rings fuzz fuzz fuzz env
+    else
+        broken "fuzz: does not build"
+    fi
+}
+
 # These build for themselves; any configured build has their tests.
 run_elsewhere() {
     configure release --preset release -DCN_TESTS=ON || { broken "$1: cmake"; return 0; }
@@ -137,7 +147,7 @@ run_all() {
         [[ $wanted != *" $ring "* ]] || here+=("$ring")
     done
     [ ${#here[@]} = 0 ] || run_native "${here[@]}"
-    for ring in chaos clang coverage asan tsan; do
+    for ring in chaos clang coverage asan tsan fuzz; do
         [[ $wanted != *" $ring "* ]] || "run_$ring"
     done
     for ring in debian13 compose; do
@@ -155,7 +165,7 @@ summary() {
 }
 
 main() {
-    local every=("${native[@]}" chaos clang coverage asan tsan debian13 compose) ring
+    local every=("${native[@]}" chaos clang coverage asan tsan fuzz debian13 compose) ring
     for ring in "$@"; do
         [[ " ${every[*]} " == *" $ring "* ]] || fail "no ring $ring; there are: ${every[*]}"
     done

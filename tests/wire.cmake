@@ -1,6 +1,6 @@
 # Unit tests of node/wire.
 foreach(module config durability pos name frame codec codec_entry protocol ratelimit token token_keys
-        token_sign seal ruling)
+        token_sign seal ruling address origin proxy_header)
     cn_unit_test(${module} cn_wire cn_base)
 endforeach()
 # The test reads what the codec wrote with a parser of its own.

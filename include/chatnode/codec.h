@@ -162,6 +162,8 @@ CN_MUSTCHECK enum cn_err cn_codec_authenticated(struct cn_buf *out, int64_t expi
 
 // {"type":"expiring","in_ms":MS}
 CN_MUSTCHECK enum cn_err cn_codec_expiring(struct cn_buf *out, int64_t in_ms);
+// The same for RATE_LIMITED, with "in_ms":N at its end: when the request may come again.
+CN_MUSTCHECK enum cn_err cn_codec_rate_limited(struct cn_buf *out, int64_t in_ms, struct cn_str id);
 
 // {"type":"gap","room":R,"reset":true}; for the inbox "inbox":true stands instead of the room.
 CN_MUSTCHECK enum cn_err cn_codec_gap_reset(struct cn_buf *out, struct cn_str room);

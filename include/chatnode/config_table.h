@@ -22,11 +22,20 @@
          "https://chat.example.org; * for any; empty: only pages of the same host")                \
     TEXT(trusted_proxies, "trusted-proxies", "", 0, "Listening", "LIST",                           \
          "addresses or networks (10.0.0.0/8) whose X-Forwarded-For is believed")                   \
+    TEXT(proxy_protocol, "proxy-protocol", "off", 0, "Listening", "WORD",                          \
+         "on: each connection must come from one of the trusted-proxies and begin with a header "  \
+         "of the PROXY protocol, version 1 or 2; off: there is none")                              \
+    FLAG(require_origin, "require-origin", false, 0, "Listening",                                  \
+         "clients must say an Origin, so only browsers (and programs that pretend) can connect")   \
     NUMBER(max_connections, "max-connections", 18000, 1, 4000000, 0, "Listening", "N",             \
            "connections at most; more are refused")                                                \
     NUMBER(accept_rate_per_s, "accept-rate", 5000, 0, 1000000, 0, "Listening", "N",                \
            "sessions that may begin in a second, twice as many at once; more are told when to "    \
            "come back, clients that resume come first; 0: no limit")                               \
+    FLAG(                                                                                          \
+        conformance_echo, "conformance-echo", false, 0, "Listening",                               \
+        "/echo sends each message back, for suites that test the WebSocket; never on a node that " \
+        "serves people, and not together with redis-url")                                          \
     TEXT(auth, "auth", "open", 0, "Tokens", "WORD",                                                \
          "open: clients say who they are; token: each client must show a signed token")            \
     TEXT(auth_secret, "auth-secret", "", CN_SETTING_SECRET | CN_SETTING_RELOAD, "Tokens",          \
@@ -70,6 +79,33 @@
     TEXT(internal_tls_client_ca, "internal-tls-client-ca", "", CN_SETTING_RELOAD, "TLS", "PATH",   \
          "PEM file of authorities: who connects to the internal listener must show a certificate " \
          "of theirs")                                                                              \
+    NUMBER(                                                                                        \
+        max_connections_per_address, "max-connections-per-address", 1000, 0, 4000000, 0, "Limits", \
+        "N",                                                                                       \
+        "connections of one IPv4 address or IPv6 /64; not of trusted-proxies and this machine; "   \
+        "0: no limit")                                                                             \
+    NUMBER(                                                                                        \
+        accept_rate_per_address, "accept-rate-per-address", 0, 0, 1000000, 0, "Limits", "N",       \
+        "connections of one such address that may begin in a second, twice as many at once; 0: "   \
+        "no limit")                                                                                \
+    NUMBER(max_connections_per_user, "max-connections-per-user", 256, 0, 4000000, 0, "Limits",     \
+           "N", "sessions of one user on this node; more are closed with 4511; 0: no limit")       \
+    NUMBER(message_rate, "message-rate", 0, 0, 1000000, 0, "Limits", "N",                          \
+           "requests of one session in a second, each for what it costs; more get "                \
+           "`rate_limited`; 0: no limit")                                                          \
+    NUMBER(message_burst, "message-burst", 0, 0, 1000000, 0, "Limits", "N",                        \
+           "how many at once; 0: twice the rate")                                                  \
+    NUMBER(byte_rate, "byte-rate", 0, 0, 1073741824, 0, "Limits", "BYTES",                         \
+           "bytes of the same in a second, twice as many at once, or one message; 0: no limit")    \
+    NUMBER(join_rate, "join-rate", 0, 0, 1000000, 0, "Limits", "N",                                \
+           "rooms that one session may join in a second, twice as many at once; 0: no limit")      \
+    NUMBER(user_message_rate, "user-message-rate", 0, 0, 1000000, 0, "Limits", "N",                \
+           "as message-rate, for all sessions of one user on this node together; 0: no limit")     \
+    NUMBER(node_message_rate, "node-message-rate", 0, 0, 100000000, 0, "Limits", "N",              \
+           "requests of all sessions in a second; more get `overloaded`; 0: no limit")             \
+    NUMBER(flood_limit, "flood-limit", 100, 0, 1000000, 0, "Limits", "N",                          \
+           "requests refused as `rate_limited` within 10 s, after which a session is closed with " \
+           "4510; 0: never")                                                                       \
     TEXT(node_name, "node-name", "", 0, "Node", "NAME",                                            \
          "this node's name in logs and in welcome; empty: the host's name and the port")           \
     NUMBER(loops, "loops", 0, 0, 64, 0, "Node", "N",                                               \

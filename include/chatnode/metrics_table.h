@@ -17,6 +17,9 @@
     X(REFUSED_ORIGIN, COUNTER, "chatnode_refused_total", "reason=\"origin\"", "")                  \
     X(REFUSED_DRAINING, COUNTER, "chatnode_refused_total", "reason=\"draining\"", "")              \
     X(REFUSED_RATE, COUNTER, "chatnode_refused_total", "reason=\"rate\"", "")                      \
+    X(REFUSED_ADDRESS, COUNTER, "chatnode_refused_total", "reason=\"address\"", "")                \
+    X(REFUSED_ADDRESS_RATE, COUNTER, "chatnode_refused_total", "reason=\"address_rate\"", "")      \
+    X(REFUSED_PROXY, COUNTER, "chatnode_refused_total", "reason=\"proxy\"", "")                    \
     X(TLS_BEGUN, COUNTER, "chatnode_tls_handshakes_total", "result=\"begun\"",                     \
       "TLS handshakes on the listeners; those begun and not done failed, or are under way.")       \
     X(TLS_DONE, COUNTER, "chatnode_tls_handshakes_total", "result=\"done\"", "")                   \
@@ -33,6 +36,12 @@
     X(CHANNELS, GAUGE, "chatnode_channels", "", "Channels that this node subscribes to.")          \
     X(REQUESTS, COUNTER, "chatnode_requests_total", "", "Frames received from clients.")           \
     X(PROBLEMS, COUNTER, "chatnode_errors_sent_total", "", "Error frames sent to clients.")        \
+    X(LIMITED_MESSAGES, COUNTER, "chatnode_limited_total", "limit=\"messages\"",                   \
+      "Requests refused because too many came, by the limit that they met.")                       \
+    X(LIMITED_BYTES, COUNTER, "chatnode_limited_total", "limit=\"bytes\"", "")                     \
+    X(LIMITED_JOINS, COUNTER, "chatnode_limited_total", "limit=\"joins\"", "")                     \
+    X(LIMITED_USER, COUNTER, "chatnode_limited_total", "limit=\"user\"", "")                       \
+    X(LIMITED_NODE, COUNTER, "chatnode_limited_total", "limit=\"node\"", "")                       \
     X(PUBLISHES, COUNTER, "chatnode_publishes_total", "", "Publishes handed to the bus.")          \
     X(PUBLISHES_FAILED, COUNTER, "chatnode_publishes_failed_total", "",                            \
       "Publishes answered with an error.")                                                         \

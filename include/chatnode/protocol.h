@@ -30,6 +30,7 @@
     X(NOT_DURABLE, "not_durable", true,                                                            \
       "the message could not be kept as durably as this server promises; try again")               \
     X(INTERNAL, "internal", true, "the server failed; try again")                                  \
+    X(RATE_LIMITED, "rate_limited", true, "too much at once; try again after in_ms milliseconds")  \
     X(UNAUTHENTICATED, "unauthenticated", false, "show a valid token first")                       \
     X(DENIED, "denied", false, "the token does not allow this")                                    \
     X(OTHER_USER, "other_user", false, "the token is another user's")                              \
@@ -61,7 +62,9 @@
     X(EXPIRED, "expired", 4501, "the token has expired, come back with a fresh one")               \
     X(REVOKED, "revoked", 4502, "the token was revoked")                                           \
     X(DENIED, "denied", 4503, "the server does not let this user in")                              \
-    X(KICKED, "kicked", 4504, "an operator ended the session")
+    X(KICKED, "kicked", 4504, "an operator ended the session")                                     \
+    X(FLOODING, "flooding", 4510, "the client went on sending after it was told to wait")          \
+    X(TOO_MANY, "too_many", 4511, "the user has as many sessions on this node as may be")
 
 enum cn_problem {
 #define X(symbol, code, retry, message) CN_PROBLEM_##symbol,

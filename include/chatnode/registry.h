@@ -28,14 +28,16 @@ struct cn_registration {
     struct cn_link of_user;    // guarded by the user's shard
 };
 
-// An empty registry, or NULL without memory.
-CN_MUSTCHECK struct cn_registry *cn_registry_new(void);
+// An empty registry, in which a user may have `per_user_max` sessions (0: any number), or NULL
+// without memory.
+CN_MUSTCHECK struct cn_registry *cn_registry_new(size_t per_user_max);
 
 // Frees it; it must be empty. Takes NULL.
 void cn_registry_free(struct cn_registry *registry);
 
 // Puts an entry in: `loop` is set, id and user are given out here. `user` is a valid name, or
-// absent: then it is found by its id only. The entry must stay in place until removed. CN_NOMEM.
+// absent: then it is found by its id only. The entry must stay in place until removed. CN_FULL: the
+// user has as many as may be; CN_NOMEM.
 CN_MUSTCHECK enum cn_err cn_registry_add(struct cn_registry *registry, struct cn_str user,
                                          struct cn_registration *entry);
 

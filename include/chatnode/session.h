@@ -51,7 +51,8 @@ struct cn_hello {
 
 // Begins a session on an open socket: registers it, sends `welcome`, joins inbox and room; where
 // tokens are asked for, once a token was believed. The names must be valid. `sink` must live until
-// cn_session_detach. CN_NOMEM: nothing was begun.
+// cn_session_detach. CN_NOMEM, or CN_FULL, when the user has as many sessions as may be: nothing
+// was begun.
 CN_MUSTCHECK enum cn_err cn_session_new(struct cn_loop *loop, struct cn_sink *sink,
                                         const struct cn_hello *hello, struct cn_session **out);
 

@@ -39,6 +39,7 @@ struct cn_redis_link {
     int64_t up_ms;
     unsigned attempts; // since the last steady connection
     struct cn_redis_greeting greeting;
+    struct cn_redis_guard guard;
 };
 
 // ---- hiredis's hooks ----
@@ -189,7 +190,9 @@ static enum cn_bus_cause explain(const struct cn_redis_link *link, const char *e
         snprintf(out, size, "cannot connect: %s", errstr);
         return CN_CAUSE_CONNECT;
     }
-    if (strncmp(errstr, "Protocol error", 14) == 0) {
+    if (link->guard.has_refused)
+        errstr = "it says what nobody asked for";
+    if (link->guard.has_refused || strncmp(errstr, "Protocol error", 14) == 0) {
         snprintf(out, size, "what answers is not Redis: %s", errstr);
         return CN_CAUSE_STRANGE;
     }
@@ -251,6 +254,7 @@ static enum cn_err attach(struct cn_redis_link *link, redisAsyncContext *ac)
         return err;
     link->watched = 0;
     link->ac = ac;
+    cn_redis_guard_set(&link->guard, ac);
     ac->data = link;
     ac->ev.data = link;
     ac->ev.addRead = add_read;

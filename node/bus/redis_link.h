@@ -31,6 +31,19 @@ struct cn_redis_url {
 CN_MUSTCHECK enum cn_err cn_redis_url_parse(struct cn_str text, struct cn_redis_url *out,
                                             const char **why);
 
+// ---- redis_guard.c ----
+
+// What looks at a connection's answers while they are read.
+struct cn_redis_guard {
+    redisAsyncContext *ac;
+    const redisReplyObjectFunctions *own; // hiredis'
+    redisReplyObjectFunctions guarded;
+    bool has_refused; // bytes that no Redis sends
+};
+
+// Before anything is read from the connection, which must end before the guard does.
+void cn_redis_guard_set(struct cn_redis_guard *guard, redisAsyncContext *ac);
+
 // ---- redis_link.c, redis_greet.c ----
 
 struct cn_redis_link;

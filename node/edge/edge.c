@@ -26,11 +26,18 @@ enum cn_err cn_edge_new(const struct cn_edge_parts *parts, struct cn_edge **out)
     struct cn_edge_loop *loops = calloc(count, sizeof(*loops));
     enum cn_err err = edge && loops ? CN_OK : CN_NOMEM;
     if (!err)
-        err = cn_networks_parse(parts->config->trusted_proxies, &edge->trusted);
+        err = cn_networks_parse(cn_str_of(parts->config->trusted_proxies), &edge->trusted);
     if (err == CN_INVALID)
         CN_LOG(ERROR, "config.invalid", "trusted-proxies: not a list of addresses and networks",
                CN_F_STR("value", parts->config->trusted_proxies));
+    if (!err && edge->trusted.count == 0 && strcmp(parts->config->proxy_protocol, "on") == 0) {
+        CN_LOG(ERROR, "config.invalid",
+               "proxy-protocol: nobody could connect; name the balancers in trusted-proxies");
+        err = CN_INVALID;
+    }
     if (err) {
+        if (edge)
+            cn_networks_fini(&edge->trusted);
         free(edge);
         free(loops);
         return err;
@@ -40,6 +47,8 @@ enum cn_err cn_edge_new(const struct cn_edge_parts *parts, struct cn_edge **out)
     edge->hub = parts->hub;
     edge->loops = loops;
     edge->loop_count = count;
+    edge->awaits_proxy = strcmp(edge->config->proxy_protocol, "on") == 0;
+    cn_list_init(&edge->waiting);
     edge->is_local = cn_peer_is_loopback(edge->config->internal_listen);
     err = cn_edge_tls_load(edge);
     if (err) {
@@ -54,8 +63,12 @@ enum cn_err cn_edge_new(const struct cn_edge_parts *parts, struct cn_edge **out)
         loops[i].edge = edge;
         loops[i].hub_loop = cn_hub_loop(parts->hub, i);
     }
-    *out = edge;
-    return CN_OK;
+    err = cn_edge_quota_init(edge);
+    if (err)
+        cn_edge_free(edge);
+    else
+        *out = edge;
+    return err;
 }
 
 enum cn_err cn_edge_start(struct cn_edge *edge)
@@ -76,6 +89,7 @@ void cn_edge_stop_accepting(struct cn_edge *edge)
     atomic_store(&edge->is_closed, true);
     cn_listener_close(edge->public_listener);
     edge->public_listener = NULL;
+    cn_proxy_close_all(edge);
 }
 
 size_t cn_edge_publishes(const struct cn_edge *edge)
@@ -99,6 +113,7 @@ void cn_edge_free(struct cn_edge *edge)
     cn_governor_fini(&edge->governor);
     cn_edge_tls_fini(edge);
     cn_networks_fini(&edge->trusted);
+    cn_quotas_free(edge->addresses);
     free(edge->loops);
     free(edge);
 }

@@ -79,6 +79,10 @@ int cn_http_refuse(struct lws *wsi, unsigned status, int64_t retry_after_s)
                  lws_add_http_header_content_length(wsi, 0, &at, end) ||
                  add_header(wsi, "connection:", "close", &at, end) ||
                  (retry_after_s && add_header(wsi, "retry-after:", seconds, &at, end));
+    if (!failed && status == 405)
+        failed = add_header(wsi, "allow:", "GET", &at, end);
+    if (!failed && status == 426) // RFC 6455 section 4.4
+        failed = add_header(wsi, "sec-websocket-version:", "13", &at, end);
     if (!failed)
         (void)!lws_finalize_write_http_header(wsi, start, &at, end);
     return -1;

@@ -14,7 +14,6 @@ enum {
     RX_BUFFER_BYTES = 1024,       // allocated for each connection
     TX_PACKET_BYTES = 1 << 20,    // larger than any write: libwebsockets must not cut
     SERVICE_BUFFER_BYTES = 32768, // at least one TLS record
-    HEADER_BYTES = 4096,          // of a request, all together
     HANDSHAKE_TIMEOUT_S = 5,      // for a request's headers
     HTTP_TIMEOUT_S = 10,
     KEEPALIVE_TIMEOUT_S = 30,
@@ -30,8 +29,9 @@ static struct cn_edge_loop *loop_of(struct lws *wsi)
 
 // ---- The callback: a switch of one-line calls ----
 
-static void on_destroyed(struct cn_edge_loop *loop, enum cn_audience audience)
+static void on_destroyed(struct cn_edge_loop *loop, enum cn_audience audience, struct cn_peer *peer)
 {
+    cn_peer_free(loop->edge, peer);
     atomic_fetch_sub(cn_edge_count(loop->edge, audience), 1);
     cn_metrics_add(CN_M_CONNECTIONS, -1);
 }
@@ -47,7 +47,8 @@ static int on_event(struct lws *wsi, enum lws_callback_reasons event, void *user
     case LWS_CALLBACK_OPENSSL_LOAD_EXTRA_SERVER_VERIFY_CERTS:
         return loop->made = user, 0; // `user` is the SSL_CTX of the vhost that is being made
     case LWS_CALLBACK_WSI_DESTROY:
-        return on_destroyed(loop, cn_edge_audience(wsi)), cn_attention_look(loop), 0;
+        return on_destroyed(loop, cn_edge_audience(wsi), cn_peer_of(wsi)), cn_attention_look(loop),
+               0;
     case LWS_CALLBACK_HTTP_CONFIRM_UPGRADE:
         return cn_handshake_check(loop, wsi); // never reads `in`: CVE-2025-11677
     case LWS_CALLBACK_FILTER_PROTOCOL_CONNECTION:
@@ -61,7 +62,7 @@ static int on_event(struct lws *wsi, enum lws_callback_reasons event, void *user
     case LWS_CALLBACK_RECEIVE_PONG:
         return cn_ws_pong(conn), 0;
     case LWS_CALLBACK_WS_PEER_INITIATED_CLOSE:
-        return cn_ws_peer_closes(conn), 0;
+        return cn_ws_peer_closes(conn, in, len);
     case LWS_CALLBACK_WS_SERVER_DROP_PROTOCOL:
         return cn_ws_gone(conn), 0;
     case LWS_CALLBACK_CLOSED:
@@ -248,7 +249,7 @@ static bool make_context(struct cn_edge_loop *loop)
         .server_string = "chatnode",
         .user = loop,
         .pt_serv_buf_size = SERVICE_BUFFER_BYTES,
-        .max_http_header_data = HEADER_BYTES,
+        .max_http_header_data = CN_HEADER_BYTES,
         .max_http_header_pool =
             (unsigned short)(connections < HEADER_TABLES_MAX ? connections : HEADER_TABLES_MAX),
         .timeout_secs = HTTP_TIMEOUT_S,
@@ -327,7 +328,8 @@ void cn_edge_loop_stop(struct cn_edge_loop *loop)
 // By a mark at its adoption, not by vhost: libwebsockets chooses that by the Host header.
 enum cn_audience cn_edge_audience(struct lws *wsi)
 {
-    return lws_get_opaque_user_data(wsi) ? CN_AUDIENCE_INTERNAL : CN_AUDIENCE_PUBLIC;
+    return lws_get_opaque_user_data(wsi) == loop_of(wsi) ? CN_AUDIENCE_INTERNAL
+                                                         : CN_AUDIENCE_PUBLIC;
 }
 
 struct adopt_letter {
@@ -335,6 +337,7 @@ struct adopt_letter {
     struct cn_edge_loop *loop;
     int fd;
     enum cn_audience audience;
+    struct cn_peer *peer;
 };
 
 static void free_adopt_letter(struct cn_mail *mail)
@@ -342,6 +345,7 @@ static void free_adopt_letter(struct cn_mail *mail)
     struct adopt_letter *adopt =
         CN_CONTAINER(CN_CONTAINER(mail, struct cn_letter, mail), struct adopt_letter, letter);
     close(adopt->fd);
+    cn_peer_free(adopt->loop->edge, adopt->peer);
     free(adopt);
 }
 
@@ -356,7 +360,7 @@ static void read_adopt_letter(struct cn_letter *letter, struct cn_loop *hub_loop
         .vh = loop->vhosts[adopt->audience],
         .type = LWS_ADOPT_SOCKET | LWS_ADOPT_HTTP | LWS_ADOPT_ALLOW_SSL,
         .fd.sockfd = adopt->fd,
-        .opaque = adopt->audience == CN_AUDIENCE_INTERNAL ? loop : NULL,
+        .opaque = adopt->audience == CN_AUDIENCE_INTERNAL ? (void *)loop : (void *)adopt->peer,
     };
     if (lws_adopt_descriptor_vhost_via_info(&socket))
         cn_attention_adopted(loop, adopt->fd, has_tls);
@@ -365,19 +369,21 @@ static void read_adopt_letter(struct cn_letter *letter, struct cn_loop *hub_loop
     free(adopt);
 }
 
-void cn_edge_loop_adopt(struct cn_edge_loop *loop, int fd, enum cn_audience audience)
+void cn_edge_loop_adopt(struct cn_edge_loop *loop, int fd, enum cn_audience audience,
+                        struct cn_peer *peer)
 {
     struct adopt_letter *adopt = malloc(sizeof(*adopt));
     if (adopt) {
         *adopt = (struct adopt_letter){.letter = {{NULL, free_adopt_letter}, read_adopt_letter},
                                        .loop = loop,
                                        .fd = fd,
-                                       .audience = audience};
+                                       .audience = audience,
+                                       .peer = peer};
         if (!cn_loop_post(loop->hub_loop, &adopt->letter))
             return;
         cn_metrics_add(CN_M_MAILBOX_FULL_LOOP, 1);
         free(adopt);
     }
     close(fd);
-    on_destroyed(loop, audience);
+    on_destroyed(loop, audience, peer);
 }

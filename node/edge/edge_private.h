@@ -5,10 +5,11 @@
 #define CHATNODE_EDGE_PRIVATE_H
 
 #include <libwebsockets.h>
-#include <netinet/in.h>
 #include <semaphore.h>
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <string.h>
+#include <strings.h>
 
 #include "chatnode/admin.h"
 #include "chatnode/api.h"
@@ -24,43 +25,18 @@
 #include "chatnode/thread.h"
 #include "chatnode/web.h"
 
+#include "echo_private.h"
 #include "governor_private.h"
 #include "http_private.h"
+#include "peer_private.h"
 #include "tls_private.h"
 
 enum {
-    CN_ADDRESS_BYTES = 64,
-    CN_TOKEN_HEADER_BYTES = 4096 + 1, // more than all headers of a request may have
+    CN_HEADER_BYTES = 4096, // of a request's headers, all together
+    CN_TOKEN_HEADER_BYTES = CN_HEADER_BYTES + 1,
     CN_AWAITED_MAX = 128, // newcomers that a loop looks after itself while connections end
     CN_OPERATORS_MAX = 64 // connections to the internal listener; part of the reserved descriptors
 };
-
-// ---- edge_peer.c: whom to believe about a client's address ----
-
-struct cn_network {
-    struct in6_addr address; // an IPv4 address is mapped
-    unsigned prefix_bits;    // of the mapped form, 0 to 128
-};
-
-struct cn_networks {
-    struct cn_network *all;
-    size_t count;
-};
-
-// Reads "10.0.0.0/8, ::1, 127.0.0.1". CN_INVALID, CN_NOMEM. Free with cn_networks_fini.
-CN_MUSTCHECK enum cn_err cn_networks_parse(const char *list, struct cn_networks *out);
-void cn_networks_fini(struct cn_networks *networks);
-
-// True when the address, as text, is in one of the networks.
-bool cn_networks_have(const struct cn_networks *networks, const char *address);
-
-// True for "127.0.0.1:9000", "[::1]:9000" and the like: only this machine can connect there.
-bool cn_peer_is_loopback(const char *listen);
-
-// The client's address: the socket's, or, where that is trusted, the right-most address of
-// `forwarded_for` (X-Forwarded-For) that is not.
-void cn_peer_address(const struct cn_networks *trusted, const char *socket_address,
-                     char *forwarded_for, char out[CN_ADDRESS_BYTES]);
 
 // ---- edge_loop.c ----
 
@@ -105,8 +81,10 @@ CN_MUSTCHECK enum cn_err cn_edge_loop_start(struct cn_edge_loop *loop);
 // Ends the thread, closing its sockets; legal on one that never started.
 void cn_edge_loop_stop(struct cn_edge_loop *loop);
 
-// Gives a connected socket to the loop; main thread. The loop closes it if it cannot adopt it.
-void cn_edge_loop_adopt(struct cn_edge_loop *loop, int fd, enum cn_audience audience);
+// Gives a connected socket, and its peer (may be NULL), to the loop; main thread. The loop closes
+// it if it cannot adopt it.
+void cn_edge_loop_adopt(struct cn_edge_loop *loop, int fd, enum cn_audience audience,
+                        struct cn_peer *peer);
 
 // Makes the loop take a turn. Any thread.
 void cn_edge_loop_wake(struct cn_edge_loop *loop);
@@ -155,7 +133,9 @@ struct cn_edge {
     struct cn_reactor *reactor;
     struct cn_hub *hub;
     struct cn_networks trusted;
-    bool is_local; // the internal listener is on loopback
+    struct cn_quotas *addresses; // NULL: none is limited; has locks of its own
+    bool is_local;               // the internal listener is on loopback
+    bool awaits_proxy;           // public connections begin with a PROXY header
     struct cn_edge_loop *loops;
     unsigned loop_count;
     bool has_tls; // one of the listeners at least
@@ -163,6 +143,7 @@ struct cn_edge {
     atomic_size_t connections; // open sockets of the public listener
     atomic_size_t operators;   // and of the internal one
     atomic_size_t publishes;   // of the HTTP API, until the answer is written
+    atomic_uint echoes;        // connections to /echo
     atomic_bool is_closed;     // no session begins any more, nor a publish of the HTTP API
     struct cn_governor governor;
     // Main thread.
@@ -172,7 +153,10 @@ struct cn_edge {
     struct ssl_ctx_st *tls_client; // for the client in libwebsockets, which nobody uses
     struct cn_timer *tls_timer;    // looks at the certificates' ends
     unsigned next_loop;
-    int64_t said_full_ms; // when the log last told that connections are refused
+    struct cn_link waiting; // connections whose PROXY header has not come
+    size_t waiting_count;
+    int64_t said_full_ms;    // when the log last told that connections are refused
+    int64_t said_crowded_ms; // the same of one address
 };
 
 // The count of open sockets of this audience. Any thread.
@@ -182,6 +166,14 @@ static inline atomic_size_t *cn_edge_count(struct cn_edge *edge, enum cn_audienc
 }
 
 // ---- edge_accept.c ----
+
+// Gives a public connection from this address to a loop, or refuses it: there are too many from
+// there. `is_told`: a PROXY header has said so. Main thread.
+void cn_edge_hand_over(struct cn_edge *edge, int fd, const struct cn_address *address,
+                       bool is_told);
+
+// Closes a public connection that no loop has got. Main thread.
+void cn_edge_drop(struct cn_edge *edge, int fd);
 
 // Opens both listeners. CN_SYSTEM, CN_INVALID: logged. Main thread.
 CN_MUSTCHECK enum cn_err cn_edge_listen(struct cn_edge *edge);
@@ -199,6 +191,7 @@ struct cn_conn {
     int fd; // of the socket
     struct cn_edge_loop *loop;
     struct cn_session *session;   // NULL before the handshake and after the end
+    struct cn_echo *echo;         // of a connection to /echo, which has no session
     struct cn_greeting *greeting; // between the handshake's check and its end
     struct cn_http_body *body;    // of the answer to a plain request, while it is written
     struct cn_call *call;         // of the HTTP API, until its answer is written
@@ -212,7 +205,7 @@ void cn_ws_open(struct cn_conn *conn, struct lws *wsi);
 int cn_ws_receive(struct cn_conn *conn, const char *bytes, size_t len);
 void cn_ws_writable(struct cn_conn *conn);
 void cn_ws_pong(struct cn_conn *conn);
-void cn_ws_peer_closes(struct cn_conn *conn);
+int cn_ws_peer_closes(struct cn_conn *conn, const unsigned char *payload, size_t len);
 void cn_ws_gone(struct cn_conn *conn);
 
 // Closes the connections that their sessions want closed.
@@ -236,6 +229,7 @@ struct cn_greeting {
     char user[CN_NAME_MAX + 1];
     char room[CN_NAME_MAX + 1];
     char address[CN_ADDRESS_BYTES];
+    bool is_echo; // the path is /echo
     char token[]; // with a NUL
 };
 

@@ -6,6 +6,8 @@
 
 #include "edge_private.h"
 
+enum { CLOSE_CODES = 5000 }; // there are no higher ones
+
 // ---- The sink ----
 
 // What the socket takes at once; 0 when it takes nothing, or is broken: the library will see that.
@@ -44,6 +46,11 @@ static bool sink_write(struct cn_sink *sink, const unsigned char *bytes, size_t 
 static bool sink_write_tls(struct cn_sink *sink, const unsigned char *bytes, size_t len)
 {
     return write_by_library(CN_CONTAINER(sink, struct cn_conn, sink), bytes, len);
+}
+
+bool cn_conn_write(struct cn_conn *conn, const unsigned char *bytes, size_t len)
+{
+    return conn->sink.ops->write(&conn->sink, bytes, len);
 }
 
 // Closing happens in the loop's turn, as it must not happen in a callback of the connection's own.
@@ -85,6 +92,11 @@ static void drop_partial(struct cn_conn *conn)
     conn->partial = NULL;
 }
 
+static size_t message_max(const struct cn_conn *conn)
+{
+    return conn->echo ? CN_ECHO_BYTES_MAX : (size_t)conn->loop->edge->config->max_message_bytes;
+}
+
 // Adds a part; CN_NOMEM. Few connections ever need it, so it is made with the first part.
 static enum cn_err add_part(struct cn_conn *conn, const char *bytes, size_t len)
 {
@@ -92,7 +104,7 @@ static enum cn_err add_part(struct cn_conn *conn, const char *bytes, size_t len)
         conn->partial = malloc(sizeof(*conn->partial));
         if (!conn->partial)
             return CN_NOMEM;
-        cn_buf_init(conn->partial, (size_t)conn->loop->edge->config->max_message_bytes);
+        cn_buf_init(conn->partial, message_max(conn));
     }
     return cn_buf_append(conn->partial, bytes, len);
 }
@@ -110,8 +122,11 @@ void cn_ws_open(struct cn_conn *conn, struct lws *wsi)
     cn_list_init(&conn->closing);
     cn_list_init(&conn->stalled);
     CN_ASSERT(greeting);
-    if (cn_session_new(conn->loop->hub_loop, &conn->sink, &greeting->hello, &conn->session))
-        sink_close(&conn->sink, CN_REASON_INTERNAL);
+    enum cn_err err = greeting->is_echo ? cn_echo_open(conn)
+                                        : cn_session_new(conn->loop->hub_loop, &conn->sink,
+                                                         &greeting->hello, &conn->session);
+    if (err)
+        sink_close(&conn->sink, err == CN_FULL ? CN_REASON_TOO_MANY : CN_REASON_INTERNAL);
     free(greeting);
 }
 
@@ -121,6 +136,7 @@ static void let_go(struct cn_conn *conn, enum cn_reason reason)
     struct cn_session *session = conn->session;
     conn->session = NULL;
     drop_partial(conn);
+    cn_echo_close(conn);
     if (session)
         cn_session_detach(session, reason);
 }
@@ -142,15 +158,15 @@ static void pass_on(struct cn_conn *conn, struct cn_str message)
 
 int cn_ws_receive(struct cn_conn *conn, const char *bytes, size_t len)
 {
-    if (!conn->session)
+    if (!conn->session && !conn->echo)
         return 0;
     cn_edge_loop_note_read(conn->loop, conn->fd, len);
     size_t before = conn->partial ? conn->partial->len : 0;
     bool first = lws_is_first_fragment(conn->wsi) && before == 0;
     bool final = lws_is_final_fragment(conn->wsi);
-    if (len > (size_t)conn->loop->edge->config->max_message_bytes - before)
+    if (len > message_max(conn) - before)
         return refuse_message(conn, CN_REASON_TOO_BIG);
-    if (first && final) {
+    if (first && final && conn->session) {
         pass_on(conn, (struct cn_str){bytes, len});
         return 0;
     }
@@ -158,7 +174,10 @@ int cn_ws_receive(struct cn_conn *conn, const char *bytes, size_t len)
         return refuse_message(conn, CN_REASON_INTERNAL);
     if (!final)
         return 0;
-    pass_on(conn, cn_buf_str(conn->partial));
+    if (conn->session)
+        pass_on(conn, cn_buf_str(conn->partial));
+    else if (cn_echo_take(conn, conn->partial, lws_frame_is_binary(conn->wsi)))
+        return refuse_message(conn, CN_REASON_INTERNAL);
     drop_partial(conn);
     return 0;
 }
@@ -168,6 +187,8 @@ void cn_ws_writable(struct cn_conn *conn)
     cn_list_remove(&conn->stalled);
     if (conn->session)
         cn_session_writable(conn->session);
+    else if (conn->echo)
+        cn_echo_go_on(conn);
 }
 
 void cn_ws_pong(struct cn_conn *conn)
@@ -176,10 +197,20 @@ void cn_ws_pong(struct cn_conn *conn)
         cn_session_alive(conn->session);
 }
 
-void cn_ws_peer_closes(struct cn_conn *conn)
+// RFC 6455 sections 5.5.1 and 7.4: a payload begins with two bytes of code. The library has looked
+// at codes below 3000.
+static bool is_good_close(const unsigned char *payload, size_t len)
+{
+    return len == 0 || (len >= 2 && ((unsigned)payload[0] << 8 | payload[1]) < CLOSE_CODES);
+}
+
+int cn_ws_peer_closes(struct cn_conn *conn, const unsigned char *payload, size_t len)
 {
     cn_list_remove(&conn->closing);
+    if (!is_good_close(payload, len))
+        return refuse_message(conn, CN_REASON_PROTOCOL);
     let_go(conn, CN_REASON_PEER);
+    return 0;
 }
 
 // What the library is about to close for, if it found fault with the client itself; else the
@@ -200,6 +231,9 @@ void cn_ws_gone(struct cn_conn *conn)
     cn_http_drop(conn); // it may have died between the handshake's check and its end
     if (!conn || !conn->wsi)
         return;
+    // What was said before a fault of the client's was found is still answered.
+    if (conn->echo && lws_get_close_length(conn->wsi) >= 2)
+        (void)cn_echo_flush(conn);
     cn_list_remove(&conn->closing);
     cn_list_remove(&conn->stalled);
     let_go(conn, reason_of_end(conn->wsi));

@@ -15,22 +15,24 @@
 #include "chatnode/codec.h"
 #include "hub_private.h"
 
-enum { TOKEN_REQUEST_MAX_BYTES = CN_TOKEN_BYTES_MAX + 1024 };
+enum {
+    TOKEN_REQUEST_MAX_BYTES = CN_TOKEN_BYTES_MAX + 1024,
+    HISTORY_STEP = 50 // a history costs once more for each so many entries
+};
 
-typedef void command(struct cn_session *session, const struct cn_request *request);
-
-// What does a request, and what it needs.
+// What does a request, what it needs, and what it costs of the rates (docs/operations.md).
 static const struct row {
-    command *run;
+    void (*run)(struct cn_session *session, const struct cn_request *request);
     struct cn_access access;
+    unsigned char points;
 } rows[CN_REQUEST_COUNT] = {
-    [CN_REQUEST_MESSAGE] = {cmd_message, {CN_ACCESS_ROOM, CN_RIGHT_SEND}},
-    [CN_REQUEST_DIRECT] = {cmd_direct, {.kind = CN_ACCESS_DIRECT}},
-    [CN_REQUEST_JOIN] = {cmd_join, {CN_ACCESS_ROOM, CN_RIGHT_JOIN}},
-    [CN_REQUEST_LEAVE] = {cmd_leave, {.kind = CN_ACCESS_OWN}},
-    [CN_REQUEST_HISTORY] = {cmd_history, {CN_ACCESS_ROOM, CN_RIGHT_HISTORY}},
-    [CN_REQUEST_AUTH] = {cmd_auth, {.kind = CN_ACCESS_FREE}},
-    [CN_REQUEST_PING] = {cmd_ping, {.kind = CN_ACCESS_OWN}},
+    [CN_REQUEST_MESSAGE] = {cmd_message, {CN_ACCESS_ROOM, CN_RIGHT_SEND}, CN_POINTS},
+    [CN_REQUEST_DIRECT] = {cmd_direct, {.kind = CN_ACCESS_DIRECT}, CN_POINTS},
+    [CN_REQUEST_JOIN] = {cmd_join, {CN_ACCESS_ROOM, CN_RIGHT_JOIN}, CN_POINTS},
+    [CN_REQUEST_LEAVE] = {cmd_leave, {.kind = CN_ACCESS_OWN}, CN_POINTS},
+    [CN_REQUEST_HISTORY] = {cmd_history, {CN_ACCESS_ROOM, CN_RIGHT_HISTORY}, CN_POINTS},
+    [CN_REQUEST_AUTH] = {cmd_auth, {.kind = CN_ACCESS_FREE}, CN_POINTS},
+    [CN_REQUEST_PING] = {cmd_ping, {.kind = CN_ACCESS_OWN}, 1},
 };
 
 // A conversation is read from the own inbox.
@@ -58,6 +60,28 @@ static bool is_too_long(const struct cn_session *session, struct cn_str text)
     return session->state == CN_SESSION_WAITING && text.len > TOKEN_REQUEST_MAX_BYTES;
 }
 
+// What is not understood costs as much as a message.
+static struct cn_cost cost_of(const struct cn_request *request, enum cn_err decoded, size_t len)
+{
+    struct cn_cost cost = {.points = CN_POINTS, .bytes = (int64_t)len};
+    if (decoded)
+        return cost;
+    cost.points = rows[request->type].points;
+    if (request->type == CN_REQUEST_HISTORY)
+        cost.points += (int64_t)((request->limit - 1) / HISTORY_STEP) * CN_POINTS;
+    cost.joins = request->type == CN_REQUEST_JOIN;
+    return cost;
+}
+
+static bool is_admitted(struct cn_session *session, const struct cn_request *request,
+                        enum cn_err decoded, size_t len)
+{
+    if (!session->loop->hub->throttles)
+        return true;
+    const struct cn_cost cost = cost_of(request, decoded, len);
+    return cn_session_may(session, &cost, request->id);
+}
+
 void cn_dispatch(struct cn_session *session, struct cn_str text)
 {
     struct cn_request request = {0};
@@ -67,6 +91,10 @@ void cn_dispatch(struct cn_session *session, struct cn_str text)
         return;
     }
     enum cn_err err = cn_request_decode(text, &request, &problem);
+    if (!is_admitted(session, &request, err, text.len)) {
+        cn_request_fini(&request);
+        return;
+    }
     if (err == CN_OK)
         run(session, &request);
     else

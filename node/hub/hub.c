@@ -114,11 +114,13 @@ enum cn_err cn_hub_new(const struct cn_hub_parts *parts, struct cn_hub **out, co
     cn_frame_pools_init(&hub->frames);
     cn_mailbox_init(&hub->asks, (size_t)hub->config->bus_queue, no_wake, NULL);
 
-    hub->registry = cn_registry_new();
+    hub->registry = cn_registry_new((size_t)hub->config->max_connections_per_user);
     hub->revocations = cn_revocations_new();
     enum cn_err err = hub->registry && hub->revocations ? make_loops(hub) : CN_NOMEM;
     if (!err)
         err = cn_auth_new(hub->config, hub, &hub->auth, why);
+    if (!err)
+        err = cn_throttles_new(hub->config, &hub->throttles);
     if (!err)
         err = cn_timer_new(hub->reactor, cn_channel_retry_missed, hub, &hub->missed_timer);
     if (!err)
@@ -168,6 +170,7 @@ void cn_hub_free(struct cn_hub *hub)
     cn_revocations_free(hub->revocations);
     cn_auth_free(hub->auth);
     cn_registry_free(hub->registry);
+    cn_throttles_free(hub->throttles);
     cn_pool_fini(&hub->letters);
     cn_frame_pools_fini(&hub->frames);
     free(hub);

@@ -18,10 +18,8 @@
 #include "chatnode/hub.h"
 #include "chatnode/list.h"
 #include "chatnode/loop.h"
-#include "chatnode/mailbox.h"
 #include "chatnode/metrics_table.h"
 #include "chatnode/reactor.h"
-#include "chatnode/registry.h"
 #include "chatnode/session.h"
 
 #include "api_private.h"
@@ -47,7 +45,8 @@ struct cn_hub {
     int64_t started_ms;
     uint64_t nonce; // of this run, in the ids that the node makes up
     enum cn_durability required;
-    struct cn_auth *auth; // NULL: open mode
+    struct cn_auth *auth;           // NULL: open mode
+    struct cn_throttles *throttles; // NULL: nothing is limited; has locks of its own
     // Any thread.
     struct cn_revocations *revocations; // with a lock of its own
     struct cn_mailbox asks;             // of struct cn_ask; main reads

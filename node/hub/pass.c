@@ -188,6 +188,16 @@ static void refuse(struct cn_session *session, enum cn_token_fault fault)
         cn_session_close(session, reason);
 }
 
+// From now on the session counts as one of the user's.
+static enum cn_err name(struct cn_session *session, struct cn_str user)
+{
+    enum cn_err err = cn_registry_name(session->loop->hub->registry, user, &session->registration);
+    // What was counted until now was nobody's.
+    cn_throttle_free(session->throttle, cn_clock_ms());
+    session->throttle = NULL;
+    return err ? err : plan(session);
+}
+
 // The first token: now it is known who it is, and what its hello said is done.
 static void admit(struct cn_session *session, struct cn_grant *grant)
 {
@@ -195,13 +205,13 @@ static void admit(struct cn_session *session, struct cn_grant *grant)
     session->pass->wish = NULL;
     session->grant = grant;
     bool is_other = wish->hello.user.ptr && !cn_str_equal(wish->hello.user, grant->user);
+    enum cn_err err = is_other ? CN_OK : name(session, grant->user);
     if (is_other)
         cn_session_problem(session, CN_PROBLEM_OTHER_USER, id_of(session->pass));
     if (is_other)
         cn_session_close(session, CN_REASON_UNAUTHENTICATED);
-    else if (cn_registry_name(session->loop->hub->registry, grant->user, &session->registration) ||
-             plan(session))
-        cn_session_close(session, CN_REASON_INTERNAL);
+    else if (err)
+        cn_session_close(session, err == CN_FULL ? CN_REASON_TOO_MANY : CN_REASON_INTERNAL);
     else
         cn_session_begin(session, &wish->hello);
     free(wish);

@@ -21,13 +21,15 @@ struct cn_registry {
     struct shard by_user[SHARDS]; // of struct user
     atomic_uint_fast64_t next_id;
     atomic_size_t count;
+    size_t per_user_max; // constant; 0: any number
 };
 
 // A user with at least one session here; guarded by its shard.
 struct user {
     struct cn_hash_node node;
     struct cn_link sessions; // of struct cn_registration, by of_user
-    char name[];             // with a NUL; constant
+    size_t count;
+    char name[]; // with a NUL; constant
 };
 
 static struct cn_str id_key(const uint64_t *id)
@@ -41,7 +43,7 @@ static struct shard *shard_of(struct shard *shards, struct cn_str key)
     return &shards[cn_hash_of(key) % SHARDS];
 }
 
-struct cn_registry *cn_registry_new(void)
+struct cn_registry *cn_registry_new(size_t per_user_max)
 {
     struct cn_registry *registry = calloc(1, sizeof(*registry));
     if (!registry)
@@ -53,6 +55,7 @@ struct cn_registry *cn_registry_new(void)
         cn_hash_init(&registry->by_user[i].table);
     }
     atomic_init(&registry->next_id, 1);
+    registry->per_user_max = per_user_max;
     return registry;
 }
 
@@ -96,6 +99,11 @@ static struct user *add_user_locked(struct shard *shard, struct cn_str name)
     return NULL;
 }
 
+static bool has_room_locked(const struct cn_registry *registry, const struct user *user)
+{
+    return registry->per_user_max == 0 || user->count < registry->per_user_max;
+}
+
 static enum cn_err add_to_user(struct cn_registry *registry, struct cn_str name,
                                struct cn_registration *entry)
 {
@@ -104,12 +112,14 @@ static enum cn_err add_to_user(struct cn_registry *registry, struct cn_str name,
     struct user *user = find_user_locked(shard, name);
     if (!user)
         user = add_user_locked(shard, name);
-    if (user) {
+    enum cn_err err = !user ? CN_NOMEM : has_room_locked(registry, user) ? CN_OK : CN_FULL;
+    if (!err) {
         cn_list_push_back(&user->sessions, &entry->of_user);
+        user->count++;
         entry->user = user->name;
     }
     cn_rwlock_unlock(&shard->lock);
-    return user ? CN_OK : CN_NOMEM;
+    return err;
 }
 
 static void remove_from_user(struct cn_registry *registry, struct cn_registration *entry)
@@ -121,6 +131,7 @@ static void remove_from_user(struct cn_registry *registry, struct cn_registratio
     CN_ASSERT(user);
     cn_list_remove(&entry->of_user);
     entry->user = NULL;
+    user->count--;
     bool last = cn_list_is_empty(&user->sessions);
     if (last)
         cn_hash_remove(&shard->table, &user->node);

@@ -93,6 +93,8 @@ void cn_session_sweep_dead(struct cn_loop *loop)
     while ((link = cn_list_pop_front(&loop->dead))) {
         struct cn_session *session = CN_CONTAINER(link, struct cn_session, queued);
         cn_buf_fini(&session->outbox);
+        if (session->throttle)
+            cn_throttle_free(session->throttle, cn_clock_ms());
         cn_grant_free(session->grant);
         free(session);
     }
@@ -227,6 +229,8 @@ enum cn_err cn_session_new(struct cn_loop *loop, struct cn_sink *sink, const str
     init(session, loop, sink);
     enum cn_err err = enter(session, hello);
     if (err) {
+        if (err == CN_FULL)
+            cn_metrics_add(cn_metric_closed(CN_REASON_TOO_MANY), 1);
         free(session);
         return err;
     }
@@ -272,7 +276,9 @@ void cn_session_receive_binary(struct cn_session *session)
         return;
     cn_metrics_add(CN_M_REQUESTS, 1);
     cn_session_alive(session);
-    cn_session_problem(session, CN_PROBLEM_BINARY, (struct cn_str){NULL, 0});
+    const struct cn_str no_id = {NULL, 0};
+    if (cn_session_may(session, &(struct cn_cost){.points = CN_POINTS}, no_id))
+        cn_session_problem(session, CN_PROBLEM_BINARY, no_id);
     cn_session_settle(session);
 }
 

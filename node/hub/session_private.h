@@ -18,6 +18,7 @@
 #include "chatnode/pool.h"
 #include "chatnode/registry.h"
 #include "chatnode/session.h"
+#include "chatnode/throttle.h"
 
 struct cn_grant;
 struct cn_hub;
@@ -116,7 +117,8 @@ struct cn_session {
     enum cn_reason going_reason;
     uint32_t in_flight; // publishes and reads that wait for the bus
     uint32_t rooms;
-    uint32_t searches; // histories with a user, under way
+    uint32_t searches;            // histories with a user, under way
+    struct cn_throttle *throttle; // from the first request on, where there are limits; else NULL
 };
 
 // True until it ends.
@@ -174,5 +176,12 @@ void cn_session_sweep(struct cn_loop *loop, int64_t now_ms);
 
 // Frees the sessions whose sockets are gone; for the end of a turn.
 void cn_session_sweep_dead(struct cn_loop *loop);
+
+// ---- throttle.c ----
+
+// Takes what the session's request costs; false: a limit is met, and the client was told, or the
+// session closed. The session's loop.
+CN_MUSTCHECK bool cn_session_may(struct cn_session *session, const struct cn_cost *cost,
+                                 struct cn_str id);
 
 #endif

@@ -269,14 +269,19 @@ enum cn_err cn_codec_ack(struct cn_buf *out, struct cn_str id, struct cn_pos pos
     return finish(&w);
 }
 
+static void put_error(struct writer *w, enum cn_problem problem, struct cn_str id)
+{
+    PUT(w, "{\"type\":\"error\"");
+    put_id(w, id);
+    PUT_TEXT(w, ",\"code\":", cn_str_of(cn_problem_code(problem)));
+    PUT_TEXT(w, ",\"message\":", cn_str_of(cn_problem_message(problem)));
+}
+
 enum cn_err cn_codec_refusal(struct cn_buf *out, enum cn_problem problem, struct cn_str id,
                              struct cn_str reason)
 {
     struct writer w = begin(out);
-    PUT(&w, "{\"type\":\"error\"");
-    put_id(&w, id);
-    PUT_TEXT(&w, ",\"code\":", cn_str_of(cn_problem_code(problem)));
-    PUT_TEXT(&w, ",\"message\":", cn_str_of(cn_problem_message(problem)));
+    put_error(&w, problem, id);
     if (reason.ptr)
         PUT_TEXT(&w, ",\"reason\":", reason);
     PUT_BOOL(&w, ",\"retry\":", cn_problem_retry(problem));
@@ -287,6 +292,16 @@ enum cn_err cn_codec_refusal(struct cn_buf *out, enum cn_problem problem, struct
 enum cn_err cn_codec_error(struct cn_buf *out, enum cn_problem problem, struct cn_str id)
 {
     return cn_codec_refusal(out, problem, id, (struct cn_str){NULL, 0});
+}
+
+enum cn_err cn_codec_rate_limited(struct cn_buf *out, int64_t in_ms, struct cn_str id)
+{
+    struct writer w = begin(out);
+    put_error(&w, CN_PROBLEM_RATE_LIMITED, id);
+    PUT_BOOL(&w, ",\"retry\":", cn_problem_retry(CN_PROBLEM_RATE_LIMITED));
+    PUT_NUMBER(&w, ",\"in_ms\":", in_ms);
+    PUT(&w, "}");
+    return finish(&w);
 }
 
 enum cn_err cn_codec_authenticated(struct cn_buf *out, int64_t expires_s, int64_t expires_in_ms,

@@ -145,6 +145,12 @@ static bool is_level(struct cn_str text)
     return is_one_of(text, words, CN_COUNT(words));
 }
 
+static bool is_on_or_off(struct cn_str text)
+{
+    static const char *const words[] = {"off", "on"};
+    return is_one_of(text, words, CN_COUNT(words));
+}
+
 static bool is_format(struct cn_str text)
 {
     static const char *const words[] = {"text", "json", "auto"};
@@ -225,6 +231,7 @@ static const struct rule rules[] = {
     RULE(auth_jwks_url, is_http_url, "is neither https:// nor http:// of this machine"),
     RULE(auth_url, is_http_url, "is neither https:// nor http:// of this machine"),
     RULE(tls_min_version, is_tls_version, "is not 1.2 or 1.3"),
+    RULE(proxy_protocol, is_on_or_off, "is not on or off"),
     RULE(node_name, is_node_name, "is not 1 to 64 of A-Z a-z 0-9 _ . : -"),
     RULE(redis_url, is_redis_url,
          "does not begin with redis://, rediss:// or unix:///, followed by more"),

@@ -5,6 +5,7 @@
 
 #include <arpa/inet.h>
 
+#include "chatnode/origin.h"
 #include "wire_private.h"
 
 enum { ID_CHAR = 1, NAME_CHAR = 2 };
@@ -198,13 +199,8 @@ bool cn_text_is_network(struct cn_str text)
 
 bool cn_text_is_origin(struct cn_str text)
 {
-    if (cn_str_equal(text, CN_STR_LITERAL("*")))
-        return true;
-    const char *host = memmem(text.ptr, text.len, "://", 3);
-    if (!host || host == text.ptr)
-        return false;
-    size_t left = text.len - (size_t)(host + 3 - text.ptr);
-    return left > 0 && !memchr(host + 3, '/', left);
+    struct cn_origin origin;
+    return cn_str_equal(text, CN_STR_LITERAL("*")) || cn_origin_parse(text, &origin) == CN_OK;
 }
 
 bool cn_text_is_list(struct cn_str text, bool (*is_item)(struct cn_str item))

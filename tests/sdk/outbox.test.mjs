@@ -297,3 +297,74 @@ test("errors for what is not wanted any more are not shown, those for nothing ar
   const codes = events.filter(([name]) => name === "error").map(([, { code }]) => code);
   assert.deepEqual(codes, ["binary"]);
 });
+
+const limited = ({ id }, inMs) =>
+  ({ type: "error", id, code: "rate_limited", message: "too much", retry: true, in_ms: inMs });
+
+test("what was too much is sent again when the server said, same id, same order", async () => {
+  const { chat, clock, last } = inLobby({ window: 8 });
+  const sent = [1, 2, 3].map((content) => chat.send("lobby", content));
+  const first = last().take("message");
+  last().say(ack(first[0]), limited(first[1], 3_000), limited(first[2], 3_200));
+  assert.equal((await sent[0]).ts, 7);
+  clock.pass(2_999);
+  assert.deepEqual(last().take("message"), []);
+  clock.pass(1);
+  const second = last().take("message");
+  assert.deepEqual(second, [first[1]], "one at a time");
+  last().say(ack(second[0]));
+  assert.deepEqual(last().take("message"), [], "and no faster than the server seems to allow");
+  clock.pass(3_000);
+  const third = last().take("message");
+  assert.deepEqual(third, [first[2]]);
+  last().say(ack(third[0]));
+  assert.deepEqual((await Promise.all(sent)).map(({ dup }) => dup), [false, false, false]);
+});
+
+// A server with a token bucket; how many requests it refused, and how long it took.
+function serve({ perSecond, burst, count }) {
+  const { chat, clock, last } = inLobby({ window: 8, outbox: count });
+  let [level, at, refused, taken] = [burst, clock.now(), 0, 0];
+  const began = clock.now();
+  for (let i = 0; i < count; i++) chat.send("lobby", i);
+  while (taken < count && clock.now() - began < 600_000) {
+    for (const frame of last().take("message")) {
+      level = Math.min(burst, level + (clock.now() - at) * perSecond / 1_000);
+      at = clock.now();
+      if (level >= 1) {
+        level -= 1;
+        assert.equal(frame.content, taken++, "in order");
+        last().say(ack(frame));
+      } else {
+        refused++;
+        last().say(limited(frame, Math.ceil((1 - level) * 1_000 / perSecond)));
+      }
+    }
+    clock.pass(1);
+    if (clock.now() % 5_000 === 0) last().say({ type: "pong" });
+  }
+  return { refused, taken, ms: clock.now() - began };
+}
+
+for (const [perSecond, burst] of [[1, 1], [10, 1], [10, 50], [50, 5], [500, 5]]) {
+  test(`a server that allows ${perSecond} a second, ${burst} at once, is asked for hardly more`, () => {
+    const count = Math.min(perSecond * 30, 600);
+    const { refused, taken, ms } = serve({ perSecond, burst, count });
+    assert.equal(taken, count);
+    assert.ok(refused / Math.max(ms / 10_000, 1) < 60, `${refused} refused in ${ms} ms`); // flood-limit: 100 in 10 s
+    assert.ok(ms < 3_000 + 3_000 * count / perSecond, `${ms} ms`);
+  });
+}
+
+test("a wait that is no number, or has no end, is not taken at its word", () => {
+  for (const [inMs, afterMs] of [["soon", 1], [-5, 1], [1e12, 60_000]]) {
+    const { chat, clock, last } = inLobby();
+    chat.send("lobby", "hi");
+    last().say(limited(last().take("message")[0], inMs));
+    for (let passed = 0; passed < afterMs; passed += 10_000) {
+      clock.pass(Math.min(10_000, afterMs));
+      last().say({ type: "pong" });
+    }
+    assert.equal(last().take("message").length, 1, `${inMs}`);
+  }
+});

@@ -323,3 +323,38 @@ test("a break between `joined` and `gap` does not lose the gap", () => {
   }
   assert.deepEqual([gaps(events).length, contents(events)], [1, ["5-1", "7-9"]]);
 });
+
+test("joins that were too much are sent again when the server said, one at a time", async () => {
+  const { chat, clock, last } = inLobby();
+  const names = ["a", "b", "c"];
+  const joining = names.map((name) => chat.join(name));
+  for (const { id } of last().take("join"))
+    last().say({ type: "error", id, code: "rate_limited", message: "too much", retry: true, in_ms: 700 });
+  clock.pass(699);
+  const late = chat.join("d");
+  assert.deepEqual(last().take("join"), [], "who comes later does not overtake them");
+  clock.pass(1);
+  const seen = [];
+  for (let asked = last().take("join"); asked.length > 0; asked = last().take("join")) {
+    seen.push(asked.map(({ room }) => room));
+    for (const { room, id } of asked) last().say({ type: "joined", room, pos: "5-0", recovered: false, id });
+    clock.pass(700);
+  }
+  assert.deepEqual(seen[0], ["a"]);
+  assert.deepEqual(seen.flat(), [...names, "d"]);
+  assert.deepEqual((await Promise.all([...joining, late])).map(({ room }) => room), [...names, "d"]);
+});
+
+test("after a reconnect not more rooms are asked for at once than may be in flight", () => {
+  const names = Array.from({ length: 100 }, (_, n) => `r${n}`);
+  const { chat, last } = makeClient({ rooms: names });
+  chat.connect();
+  last().say(WELCOME);
+  const seen = [];
+  for (let asked = last().take("join"); asked.length > 0; asked = last().take("join")) {
+    assert.ok(asked.length <= 32);
+    seen.push(...asked.map(({ room }) => room));
+    for (const { room, id } of asked) last().say({ type: "joined", room, pos: "5-0", recovered: false, id });
+  }
+  assert.deepEqual(seen, names);
+});

@@ -237,8 +237,8 @@ def upgrade_request(path="/ws", method="GET", drop=(), extra=(), body=b"", **rep
 class RawClient:
     """A plain socket that can misbehave."""
 
-    def __init__(self, port, rcvbuf=None):
-        self.sock = socket.socket()
+    def __init__(self, port, rcvbuf=None, sock=None):
+        self.sock = sock or socket.socket()
         if rcvbuf:
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, rcvbuf)
         self.sock.settimeout(DEADLINE)

@@ -65,14 +65,16 @@ def free_port():
         return port
 
 
-def http_request(port, path, method="GET", headers=None, body=None, deadline=DEADLINE, tls=None):
-    """One HTTP request on a connection of its own; an object with status, headers (lower case) and body. `tls` is an
-    ssl.SSLContext, None for a plain connection."""
+def http_request(port, path, method="GET", headers=None, body=None, deadline=DEADLINE, tls=None, first=b""):
+    """One HTTP request on a connection of its own, which begins with `first`; an object with status, headers (lower
+    case) and body. `tls` is an ssl.SSLContext, None for a plain connection."""
     if tls:
         connection = http.client.HTTPSConnection("127.0.0.1", port, timeout=deadline, context=tls)
     else:
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=deadline)
     try:
+        connection.connect()
+        connection.sock.sendall(first)
         connection.request(method, path, body=body, headers=headers or {})
         answer = connection.getresponse()
         return Answer(answer.status, {k.lower(): v for k, v in answer.getheaders()}, answer.read())
@@ -253,10 +255,12 @@ def _read_reply(stream):
 
 class Node(Process):
     """One chatnode process on free ports. `flags` are further arguments: max_rooms=3 is --max-rooms 3. `tls` and
-    `internal_tls` are what a client of that listener believes (ssl.SSLContext), where it speaks TLS."""
+    `internal_tls` are what a client of that listener believes (ssl.SSLContext), where it speaks TLS. `probe` is what a
+    connection must begin with before /healthz is asked; None: only the internal listener can be asked."""
 
-    def __init__(self, *extra, name=None, redis=None, start=True, env=None, tls=None, internal_tls=None, **flags):
-        self.tls, self.internal_tls = tls, internal_tls
+    def __init__(self, *extra, name=None, redis=None, start=True, env=None, tls=None, internal_tls=None, probe=b"",
+                 **flags):
+        self.tls, self.internal_tls, self.probe = tls, internal_tls, probe
         self.port, self.internal_port = free_port(), free_port()
         self.node_name = name or unique("node")
         super().__init__(self.node_name, [], env={**self.sanitizer_env(), **(env or {})})
@@ -286,13 +290,14 @@ class Node(Process):
     def _answers(self):
         assert self.alive(), f"{self.name} ended with {self.child.returncode}:\n{self.log[-4000:]}"
         try:
-            return self.get("/healthz", deadline=DEADLINE).status == 200
+            ask = self.internal if self.probe is None else self.get
+            return ask("/healthz", deadline=DEADLINE).status == 200
         except OSError:
             return False
 
     def get(self, path, **options):
         """A request to the public listener."""
-        return http_request(self.port, path, tls=self.tls, **options)
+        return http_request(self.port, path, tls=self.tls, first=self.probe, **options)
 
     def internal(self, path, **options):
         """A request to the operators' listener."""

@@ -2,11 +2,12 @@
 """Every bound says so when it is reached."""
 import json
 import signal
+import socket
 import time
 
 import pytest
 
-from clients import TEXT, frame_bytes, upgrade_request
+from clients import BINARY, CLOSE, PING, TEXT, close_of, frame_bytes, upgrade_request
 from harness import DEADLINE, SLOW, eventually, unique
 
 
@@ -169,10 +170,10 @@ def test_newcomers_need_not_wait_until_all_have_gone_that_go_at_once(start, conn
         assert before < count / 2, f"{before} of {count} had gone before {user} was served"
 
 
-def ask_to_upgrade(raw, node, query=""):
+def ask_to_upgrade(raw, node, query="", **headers):
     """(status, headers, connection) of a handshake."""
     client = raw(node)
-    client.send(upgrade_request("/ws" + query))
+    client.send(upgrade_request("/ws" + query, **headers))
     return *client.response_head(), client
 
 
@@ -219,3 +220,212 @@ def test_bad_handshakes_take_nothing_from_the_rate(start, raw):
 def test_without_a_rate_everybody_comes_in(start, raw):
     node = start.node(accept_rate=0)
     assert {ask_to_upgrade(raw, node)[0] for _ in range(50)} == {101}
+
+
+# ---- By address, behind a trusted proxy (with the PROXY protocol: test_proxy_protocol.py) ----
+
+def test_one_address_behind_a_proxy_may_have_only_so_many_connections(start, connect, raw):
+    node = start.node(trusted_proxies="127.0.0.1", max_connections_per_address=2)
+    kept = [ask_to_upgrade(raw, node, X_Forwarded_For="203.0.113.7") for _ in range(2)]
+    assert [status for status, _, _ in kept] == [101] * 2
+    status, headers, refused = ask_to_upgrade(raw, node, X_Forwarded_For="6.6.6.6, 203.0.113.7:4711")
+    assert status == 429 and int(headers["retry-after"]) >= 1
+    assert headers["connection"] == "close" and not refused.recv(), "the connection is closed after it"
+    assert ask_to_upgrade(raw, node, X_Forwarded_For="203.0.113.8")[0] == 101, "a neighbour is not concerned"
+    for _ in range(5):
+        connect(node)  # nor is the proxy itself, nor this machine
+    assert node.metric("chatnode_refused_total", 'reason="address"') == 1
+    kept[0][2].sock.close()
+    eventually(lambda: ask_to_upgrade(raw, node, X_Forwarded_For="203.0.113.7")[0] == 101, what="a place is free again")
+
+
+def test_several_forwarding_headers_are_one_list(start, raw):
+    node = start.node(trusted_proxies="127.0.0.1,10.0.0.0/8", max_connections_per_address=1)
+
+    def come(*values):
+        client = raw(node)
+        client.send(upgrade_request(extra=[f"X-Forwarded-For: {value}" for value in values]))
+        return client.response_head()[0]
+
+    assert come("203.0.113.7") == 101
+    assert come("203.0.113.8", "203.0.113.7, 10.0.0.1") == 429
+    assert come("203.0.113.8", "203.0.113.7", "10.0.0.1, 10.0.0.2") == 429
+    assert come("203.0.113.7", "203.0.113.8") == 101
+
+
+def test_a_very_long_list_of_addresses_hides_nobody(start, raw):
+    node = start.node(trusted_proxies="127.0.0.1", max_connections_per_address=1)
+    forged = "1.2.3.4, " * 300
+    assert ask_to_upgrade(raw, node, X_Forwarded_For=forged + "203.0.113.7")[0] == 101
+    assert ask_to_upgrade(raw, node, X_Forwarded_For=forged + "203.0.113.7")[0] == 429
+
+
+def test_ipv6_clients_are_counted_by_their_network(start, raw):
+    node = start.node(trusted_proxies="127.0.0.1", max_connections_per_address=1)
+    assert ask_to_upgrade(raw, node, X_Forwarded_For="2001:db8:1:1::1")[0] == 101
+    assert ask_to_upgrade(raw, node, X_Forwarded_For="[2001:db8:1:1:ffff::2]:4711")[0] == 429
+    assert ask_to_upgrade(raw, node, X_Forwarded_For="2001:db8:1:2::1")[0] == 101
+
+
+def test_one_address_behind_a_proxy_may_come_only_so_fast(start, raw):
+    node = start.node(trusted_proxies="127.0.0.1", accept_rate_per_address=1)
+    came = [ask_to_upgrade(raw, node, X_Forwarded_For="203.0.113.7")[:2] for _ in range(4)]
+    assert [status for status, _ in came][:2] == [101] * 2 and came[3][0] == 429
+    assert ask_to_upgrade(raw, node, X_Forwarded_For="203.0.113.8")[0] == 101
+    due = time.monotonic() + int(came[3][1]["retry-after"])
+    eventually(lambda: time.monotonic() >= due and ask_to_upgrade(raw, node, X_Forwarded_For="203.0.113.7")[0] == 101,
+               DEADLINE * 2, "it is let in after its wait")
+
+
+def test_without_a_trusted_proxy_nobody_is_believed(start, raw):
+    node = start.node(max_connections_per_address=1)
+    for _ in range(3):
+        assert ask_to_upgrade(raw, node, X_Forwarded_For="203.0.113.7")[0] == 101
+
+
+# ---- By user ----
+
+def test_one_user_may_have_only_so_many_sessions_on_a_node(start, connect, raw, user):
+    node = start.node(max_connections_per_user=2, loops=2)
+    first, second = connect(node, user=user, room=""), connect(node, user=user, room="")
+    third = raw(node).handshake(f"/ws?user={user}&room=")
+    assert third.closed_with() == 4511
+    assert node.metric("chatnode_disconnects_total", 'reason="too_many"') == 1
+    connect(node, room="")  # a neighbour is not concerned
+    first.close()
+    eventually(lambda: node.metric("chatnode_sessions") == 2, what="one has gone")
+    connect(node, user=user, room="")
+    second.fence()
+
+
+# ---- By session: requests, bytes, joins ----
+
+def flood(client, frames):
+    """Sends them all at once; the connection may end meanwhile."""
+    try:
+        client.send(b"".join(frame_bytes(TEXT, json.dumps(frame)) for frame in frames))
+    except (BrokenPipeError, ConnectionResetError):
+        pass
+
+
+def test_requests_beyond_the_rate_are_refused_until_the_time_that_is_said(start, connect, raw, room):
+    node = start.node(message_rate=5, message_burst=5)
+    ann, bob = raw(node), connect(node, room=room)
+    ann.open(room=room)
+    flood(ann, [{"type": "message", "room": room, "content": n, "id": f"m{n}"} for n in range(10)])
+    refused = [ann.until("error") for _ in range(5)]
+    assert {error["code"] for error in refused} == {"rate_limited"} and all(error["retry"] for error in refused)
+    assert [error["id"] for error in refused] == [f"m{n}" for n in range(5, 10)]
+    assert all(1 <= error["in_ms"] <= 200 for error in refused)
+    bob.publish("a neighbour is not concerned", room)
+    assert [message["content"] for message in bob.collect("message", 5)] == list(range(5))
+    assert node.metric("chatnode_limited_total", 'limit="messages"') == 5
+
+    def taken():
+        ann.send_json({"type": "message", "room": room, "content": "again", "id": "m5"})
+        while True:
+            frame = json.loads(ann.recv_frame()[1])
+            if frame["type"] in ("ack", "error"):
+                return frame["type"] == "ack"
+
+    eventually(taken, what="the same request is taken later")
+
+
+def test_bytes_beyond_the_rate_are_refused(start, raw, room):
+    node = start.node(byte_rate=1000, max_message=2000)
+    client = raw(node)
+    client.open(room=room)
+    flood(client, [{"type": "message", "room": room, "content": "x" * 1500, "id": f"m{n}"} for n in range(2)])
+    error = client.until("error")
+    assert (error["id"], error["code"]) == ("m1", "rate_limited") and error["in_ms"] > 100
+    client.send_json({"type": "ping", "id": "p"})
+    assert client.until("pong")["id"] == "p", "what is small still fits"
+    assert node.metric("chatnode_limited_total", 'limit="bytes"') == 1
+
+
+def test_joins_beyond_the_rate_are_refused(start, raw, connect):
+    node = start.node(join_rate=1)
+    client, names = raw(node), [unique("room") for _ in range(4)]
+    client.open(room="")
+    flood(client, [{"type": "join", "room": name, "id": name} for name in names])
+    assert client.until("error")["code"] == "rate_limited"
+    assert client.until("error")["code"] == "rate_limited"
+    client.until("joined")
+    client.until("joined")
+    connect(node, room=names[3]).publish("a neighbour is not concerned", names[3])
+    assert node.metric("chatnode_limited_total", 'limit="joins"') == 2
+
+
+def test_sessions_of_one_user_share_the_users_rate(start, raw, connect, user):
+    node = start.node(user_message_rate=1, message_burst=3, loops=2)
+    one, two = raw(node), raw(node)
+    for client in (one, two):
+        client.open(user=user, room="")
+    flood(one, [{"type": "leave", "room": "x", "id": f"a{n}"} for n in range(3)])
+    assert [one.until("error")["code"] for _ in range(3)] == ["not_joined"] * 3
+    flood(two, [{"type": "leave", "room": "x", "id": "b"}])
+    assert two.until("error")["code"] == "rate_limited"
+    connect(node).publish("a neighbour is not concerned")
+    assert node.metric("chatnode_limited_total", 'limit="user"') == 1
+
+
+def test_beyond_the_nodes_rate_everybody_is_told_to_try_again(start, raw):
+    node = start.node(node_message_rate=1)
+    client = raw(node)
+    client.open(room="")
+    flood(client, [{"type": "leave", "room": "x", "id": f"a{n}"} for n in range(300)])
+    codes = [client.until("error")["code"] for _ in range(300)]
+    assert codes[:2] == ["not_joined"] * 2 and codes.count("overloaded") >= 290
+    assert node.metric("chatnode_limited_total", 'limit="node"') == codes.count("overloaded")
+
+
+def test_who_does_not_stop_is_closed_with_4510_and_nobody_else(start, raw, connect, room):
+    node = start.node(message_rate=10, message_burst=10, flood_limit=50)
+    ann, client = connect(node, room=room), raw(node)
+    client.open(room=room)
+    flood(client, [{"type": "message", "room": room, "content": n, "id": f"m{n}"} for n in range(500)])
+    refused = 0
+    while (frame := client.recv_frame()) and frame[0] != CLOSE:
+        refused += json.loads(frame[1]).get("code") == "rate_limited"
+    assert frame and close_of(frame) == 4510
+    assert refused == 51
+    ann.publish("still here", room)
+    assert node.metric("chatnode_disconnects_total", 'reason="flooding"') == 1
+
+
+def test_who_floods_with_what_is_no_request_is_closed_too(start, raw):
+    node = start.node(message_rate=10, flood_limit=20)
+    client = raw(node)
+    client.open(room="")
+    try:
+        client.send(b"".join(frame_bytes(TEXT, "{") for _ in range(100)) + b"".join(frame_bytes(BINARY, b"x") for _ in range(100)))
+    except (BrokenPipeError, ConnectionResetError):
+        pass
+    assert client.closed_with() == 4510
+
+
+def test_without_rates_a_flood_is_served(node, raw):
+    client = raw(node)
+    client.open(room="")
+    flood(client, [{"type": "ping", "id": f"p{n}"} for n in range(5000)])
+    assert [client.until("pong")["id"] for _ in range(5000)] == [f"p{n}" for n in range(5000)]
+
+
+def test_a_flood_of_pings_on_the_wire_delays_nobody_for_long(start, raw, connect, room):
+    """libwebsockets answers them itself, and tells nobody; one pong waits at a time, and it reads at most 1 KiB a turn."""
+    node = start.node(loops=1)
+    ann, client = connect(node, room=room), raw(node)
+    client.open(room="")
+    burst = b"".join(frame_bytes(PING, b"x") for _ in range(2000))
+    client.sock.settimeout(0.2)
+    sent = 0
+    try:
+        while sent < 100:
+            client.send(burst)
+            sent += 1
+            if sent % 10 == 0:
+                ann.publish(f"through {sent}", room)
+    except (socket.timeout, BrokenPipeError, ConnectionResetError):
+        pass  # we do not read the pongs: the socket is full
+    for n in range(20):
+        ann.publish(f"still {n}", room)

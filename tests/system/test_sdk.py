@@ -154,6 +154,22 @@ def test_every_kind_of_socket_talks_and_lets_the_process_end(node, sdk, room, us
         client.close()
 
 
+def test_a_node_that_limits_gets_everything_in_the_end_and_closes_nobody(start, sdk, room, user):
+    """More at once than there is room for, messages and rooms alike; flood-limit as it is by default."""
+    node = start.node(message_rate=50, message_burst=5, join_rate=40, max_message=4096)
+    rooms = [room, *(unique("room") for _ in range(99))]
+    ann = sdk(node.port, user=user, rooms=[], window=8)
+    joins = [ann.start("join", name) for name in rooms]
+    sends = [ann.start("send", room, n) for n in range(100)]
+    for tag in joins + sends:
+        assert "error" not in ann.answer(tag, DEADLINE * 3)
+    entries = ann.call("history", room, {"limit": 100})["messages"]
+    assert [entry["content"] for entry in entries] == list(range(100))
+    assert node.metric("chatnode_limited_total") > 0
+    assert node.metric("chatnode_disconnects_total") == 0
+    ann.close()
+
+
 def test_a_dead_network_does_not_keep_the_process(node, sdk, wire):
     way = wire(node)
     client = sdk(way.port)

@@ -34,7 +34,7 @@ void *__wrap_calloc(size_t count, size_t size)
 
 static struct cn_registry *make(void)
 {
-    struct cn_registry *registry = cn_registry_new();
+    struct cn_registry *registry = cn_registry_new(0);
     assert_non_null(registry);
     return registry;
 }

@@ -439,7 +439,8 @@ static void test_the_new_file_follows_no_link(void **state)
 static void test_a_file_that_cannot_be(void **state)
 {
     (void)state;
-    struct cn_config config = {.redis_url = "",
+    struct cn_config config = {.auth = "open",
+                               .redis_url = "",
                                .redis_prefix = "",
                                .auth = "open",
                                .require_durability = "none",

@@ -13,7 +13,8 @@
 export const CLOSE = Object.freeze({
   protocol: 1002, text: 1007, too_big: 1009, internal: 1011, restart: 1012,
   no_pong: 4000, slow: 4001,
-  unauthenticated: 4500, expired: 4501, revoked: 4502, denied: 4503, kicked: 4504,
+  unauthenticated: 4500, expired: 4501, revoked: 4502, denied: 4503, kicked: 4504, flooding: 4510,
+  too_many: 4511,
 });
 
 const FINAL_RFC_CODES = new Set([1002, 1003, 1007, 1008, 1009, 1010]);
@@ -27,6 +28,7 @@ const PROBE_MS = 4_000; // a ping is answered within this time, or the connectio
 const DEDUPE_MS = 300_000; // the server's memory of ids, unless it says otherwise
 const KNOWN_MAX = 1_024; // positions remembered of a channel
 const IN_FLIGHT_MAX = 32;
+const WAIT_MAX_MS = 60_000; // the longest that the server can ask for before a retry
 const CLOSING_MS = 2_000; // for the server to confirm a close, where the socket would wait longer
 const NAME = /^[A-Za-z0-9_.:-]{1,64}$/;
 const ID = /^[A-Za-z0-9_-]{1,64}$/;
@@ -74,6 +76,42 @@ export class ChatnodeError extends Error {
     this.name = "ChatnodeError";
     this.code = code;
     this.retry = retry;
+  }
+}
+
+// What the server seems to allow: a bucket of tokens like its own, learned from its refusals.
+class Pace {
+  #most = 8; // tokens at once
+  #level = 1;
+  #taken = 0; // requests that were taken since the last refusal
+
+  constructor(now, inMs) {
+    this.gapMs = inMs; // from one token to the next
+    this.at = now + inMs; // when `#level` was, or will be, right
+  }
+
+  refused(now, inMs) {
+    this.gapMs = Math.min(Math.max(this.gapMs * 1.25, inMs), WAIT_MAX_MS);
+    this.#most = Math.max(1, this.#most >> 1);
+    this.#level = 1;
+    this.#taken = 0;
+    this.at = now + inMs;
+  }
+
+  taken() {
+    if (++this.#taken % 32 !== 0) return;
+    this.gapMs *= 0.95;
+    this.#most = Math.min(this.#most + 1, IN_FLIGHT_MAX);
+  }
+
+  // In how many milliseconds there is a token; 0: it was spent.
+  spend(now) {
+    if (now < this.at) return this.at - now;
+    this.#level = Math.min(this.#most, this.#level + (now - this.at) / this.gapMs);
+    this.at = now;
+    if (this.#level < 1) return Math.ceil((1 - this.#level) * this.gapMs);
+    this.#level -= 1;
+    return 0;
   }
 }
 
@@ -160,6 +198,7 @@ export class Chatnode {
   #attempts = 0; // connections tried since the last stable one
   #dialAt = 0; // when the next connection is tried
   #retries = 0; // `error` with retry:true since the last success
+  #pace = null; // how fast to go, once the server has said that it was too much: see Pace
   #connectedAt = 0;
   #moveAt = null; // when the server wants us to go elsewhere
   #heard = 0; // frames heard; the watchdog looks whether it grows
@@ -245,8 +284,14 @@ export class Chatnode {
     }
     const waiter = deferred();
     room.waiters.push(waiter);
-    if (this.#state === "connected" && room.request === null) this.#sendJoin(room);
+    if (this.#state === "connected" && room.request === null) this.#joinSoon(room);
     return waiter.promise;
+  }
+
+  // At once, unless others wait for their turn.
+  #joinSoon(room) {
+    if (this.#pace || this.#joinsUnderWay >= IN_FLIGHT_MAX) this.#joinRooms();
+    else this.#sendJoin(room);
   }
 
   /** Leaves a room, after the messages that were sent to it before, or at once when not in it. */
@@ -256,6 +301,7 @@ export class Chatnode {
     this.#saved.delete(name);
     room?.settle("reject", leftError(name));
     if (room && !room.isJoined) this.#rejectWaiting(name, leftError(name));
+    this.#joinRooms(); // it may have kept another one waiting
     if (!room || this.#state !== "connected") return Promise.resolve();
     return this.#request({ type: "leave", room: name }).then(() => {}, (problem) => {
       if (problem.code !== "not_joined") throw problem; // a join that failed needs no leave
@@ -334,6 +380,7 @@ export class Chatnode {
           under.set(channel, Infinity); // what comes after it must not overtake it
           continue;
         }
+        if (this.#mustWait()) return;
         if (!this.#transmit(request)) continue;
       }
       free--;
@@ -394,9 +441,21 @@ export class Chatnode {
   #answer(frame) {
     const request = this.#requests.get(frame.id);
     if (!request) return; // answered before: a retry crossed its answer
-    this.#retries = 0;
+    this.#succeed();
     this.#settle(request, "resolve", withoutEnvelope(frame));
     this.#flush();
+  }
+
+  #succeed() {
+    this.#retries = 0;
+    this.#pace?.taken();
+  }
+
+  // True if the server is to be spared for a moment: what waits is sent after it.
+  #mustWait() {
+    const waitMs = this.#pace?.spend(this.#options.now()) ?? 0;
+    if (waitMs > 0) this.#startRetry(waitMs);
+    return waitMs > 0;
   }
 
   // ---- the connection ----
@@ -601,10 +660,23 @@ export class Chatnode {
     this.#opening = null;
     if (this.#state !== "connected") return; // a listener closed it
     this.#watch();
-    for (const room of this.#rooms.values()) {
-      if (room.request === null) this.#sendJoin(room);
-    }
+    this.#joinRooms();
     this.#flush();
+  }
+
+  // Asks for the rooms that are not asked for yet, as many as may be at once.
+  #joinRooms() {
+    if (this.#state !== "connected" || this.#timers.has("retry")) return;
+    let free = IN_FLIGHT_MAX - this.#joinsUnderWay;
+    for (const room of this.#rooms.values()) {
+      if (room.isJoined || room.request !== null) continue;
+      if (free-- <= 0 || this.#mustWait()) return;
+      this.#sendJoin(room);
+    }
+  }
+
+  get #joinsUnderWay() {
+    return [...this.#rooms.values()].filter((room) => room.request !== null).length;
   }
 
   #openRoom(name) {
@@ -625,12 +697,13 @@ export class Chatnode {
     if (frame.inbox) return this.#inbox.joined(frame, this.#inboxAsked, true);
     const room = this.#rooms.get(frame.room);
     if (!room || room.request !== frame.id) return; // left meanwhile
-    this.#retries = 0;
+    this.#succeed();
     room.isJoined = true;
     room.request = null;
     room.cursor.joined(frame, room.asked, false);
     room.settle("resolve", withoutEnvelope(frame));
     this.#emit("joined", withoutEnvelope(frame));
+    this.#joinRooms();
     this.#flush();
   }
 
@@ -656,12 +729,12 @@ export class Chatnode {
     this.#emit("gap", { ...channel(frame.room), reset: true });
   }
 
-  #onError({ id, code, message, retry = false }) {
+  #onError({ id, code, message, retry = false, in_ms: inMs }) {
     const error = new ChatnodeError(code, message, retry);
     const request = this.#requests.get(id);
     const room = [...this.#rooms.values()].find((each) => id !== undefined && each.request === id);
     if (request || room) {
-      if (retry) this.#retryLater(request, room);
+      if (retry) this.#retryLater(request, room, inMs);
       else if (request) this.#fail(request, error);
       else this.#refuseRoom(room, error);
     } else if (id === undefined) {
@@ -693,17 +766,34 @@ export class Chatnode {
     if (room.waiters.length === 0) this.#emit("error", error);
     room.settle("reject", error);
     this.#rejectWaiting(room.name, error);
+    this.#joinRooms();
   }
 
-  // Under the same id, so that the server can tell. All wait, to keep their order.
-  #retryLater(request, room) {
+  // Under the same id, so that the server can tell. All wait, to keep their order. A server for which
+  // it was too much says how long.
+  #retryLater(request, room, inMs) {
     if (request) request.inFlight = false;
     if (room) room.request = null;
-    if (this.#timers.has("retry")) return;
-    this.#start("retry", this.#backOff(this.#retries++), () => {
-      for (const each of this.#rooms.values()) {
-        if (!each.isJoined && each.request === null) this.#sendJoin(each);
-      }
+    if (inMs !== undefined) {
+      const waitMs = Math.min(Math.max(Number(inMs) || 0, 1), WAIT_MAX_MS);
+      if (this.#slowDown(waitMs)) this.#startRetry(waitMs);
+    } else if (!this.#timers.has("retry")) {
+      this.#startRetry(this.#backOff(this.#retries++));
+    }
+  }
+
+  // False if the refusal is one of several of the same moment.
+  #slowDown(waitMs) {
+    const now = this.#options.now();
+    if (this.#pace && now < this.#pace.at) return false;
+    if (this.#pace) this.#pace.refused(now, waitMs);
+    else this.#pace = new Pace(now, waitMs);
+    return true;
+  }
+
+  #startRetry(ms) {
+    this.#start("retry", ms, () => {
+      this.#joinRooms();
       this.#flush();
     });
   }
