@@ -25,6 +25,9 @@
 CN_MUSTCHECK enum cn_token_fault cn_revocation_judge(struct cn_hub *hub,
                                                      const struct cn_grant *grant);
 
+// Whether the bus has told once what is kept. Any thread.
+bool cn_revocation_is_known(const struct cn_hub *hub);
+
 // Does what the ruling says, on all nodes: keeps it, ends sessions. CN_OK: the caller will be
 // answered once, when it is stored, unless the node ends before. CN_FULL, CN_NOMEM. The loop's
 // thread.

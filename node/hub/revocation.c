@@ -106,13 +106,18 @@ static bool concerns_locked(const struct cn_revocations *revocations, const stru
 enum cn_token_fault cn_revocation_judge(struct cn_hub *hub, const struct cn_grant *grant)
 {
     struct cn_revocations *revocations = hub->revocations;
-    bool is_read = atomic_load(&revocations->is_read); // before the table is looked at
+    bool is_known = cn_revocation_is_known(hub); // before the table is looked at
     cn_rwlock_read(&revocations->lock);
     bool found = concerns_locked(revocations, grant);
     cn_rwlock_unlock(&revocations->lock);
     if (found)
         return CN_TOKEN_REVOKED;
-    return is_read ? CN_TOKEN_NONE : CN_TOKEN_UNAVAILABLE;
+    return is_known ? CN_TOKEN_NONE : CN_TOKEN_UNAVAILABLE;
+}
+
+bool cn_revocation_is_known(const struct cn_hub *hub)
+{
+    return atomic_load(&hub->revocations->is_read);
 }
 
 static enum cn_err insert_locked(struct cn_revocations *revocations, const struct cn_ruling *ruling,

@@ -132,6 +132,19 @@ def test_nobody_is_let_in_before_it_is_known_what_is_revoked(start, connect):
     connect(late, token=mint("bob"))
 
 
+def test_a_node_that_cannot_read_what_is_revoked_is_not_ready(start, connect):
+    redis = start.redis()
+    redis.command("SET", "chatnode:notices", "not a set")
+    node = start.node(redis=redis, **FLAGS)
+    eventually(lambda: "WRONGTYPE" in node.log, what="it says why")
+    checks = node.internal("/readyz").json()["checks"]
+    assert not node.ready() and (checks["bus"], checks["revocations"]) == ("up", "unknown")
+    assert connect(node, token=mint("ann"), wait=False).expect("error")["reason"] == "unavailable"
+    redis.command("DEL", "chatnode:notices")
+    node.wait_ready()
+    connect(node, token=mint("ann"))
+
+
 def test_redis_that_forgets_is_told_again(start):
     redis = start.redis()
     node = start.node(redis=redis).wait_ready()

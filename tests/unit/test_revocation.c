@@ -442,7 +442,6 @@ static void test_a_file_that_cannot_be(void **state)
     struct cn_config config = {.auth = "open",
                                .redis_url = "",
                                .redis_prefix = "",
-                               .auth = "open",
                                .require_durability = "none",
                                .history_messages = 10,
                                .bus_queue = 16,
