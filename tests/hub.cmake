@@ -15,6 +15,7 @@ foreach(module shelf exact)
     cn_wrap(${module} cn_bus_read_take)
 endforeach()
 cn_wrap(publish malloc calloc)
+cn_wrap(revocation calloc)
 # Every allocation of our own and of the JSON parser fails once.
 cn_unit_test(scarcity cn_test_hub)
 cn_wrap(scarcity malloc calloc realloc)

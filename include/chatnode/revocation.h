@@ -15,13 +15,18 @@
 #include "chatnode/ruling.h"
 #include "chatnode/token.h"
 
-// True when the token is revoked: by its jti, or as one of its user's that was issued at or before
-// the moment of the revocation (one without `iat` counts as issued before any). Any thread; takes a
-// lock that is held for a look-up only.
+// CN_TOKEN_REVOKED when the token is: by its jti, or as one of its user's that was issued at or
+// before the moment of the revocation (one without `iat` counts as issued before any);
+// CN_TOKEN_UNAVAILABLE while the bus has not told yet what is kept; else CN_TOKEN_NONE. Any thread;
+// takes a lock that is held for a look-up only.
 //
 // Revocations that come later end sessions that have the grant by then. So ask in the turn of the
 // loop in which the session gets its grant, not earlier: what came in between would be missed.
-bool cn_revocation_has(struct cn_hub *hub, const struct cn_grant *grant);
+CN_MUSTCHECK enum cn_token_fault cn_revocation_judge(struct cn_hub *hub,
+                                                     const struct cn_grant *grant);
+
+// Whether the bus has told once what is kept. Any thread.
+bool cn_revocation_is_known(const struct cn_hub *hub);
 
 // Does what the ruling says, on all nodes: keeps it, ends sessions. CN_OK: the caller will be
 // answered once, when it is stored, unless the node ends before. CN_FULL, CN_NOMEM. The loop's

@@ -118,7 +118,9 @@ static bool rewrite(struct cn_board *board)
     int len = snprintf(beside, sizeof(beside), "%s.new", board->path);
     if (len < 0 || (size_t)len >= sizeof(beside))
         return false;
-    int fd = open(beside, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0600);
+    if (unlink(beside) != 0 && errno != ENOENT)
+        return false;
+    int fd = open(beside, O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC, 0600);
     if (fd < 0)
         return false;
     if (!write_all(board, fd) || rename(beside, board->path) != 0 || !sync_folder(board->path)) {

@@ -41,6 +41,7 @@ struct readiness {
     bool bus_up;
     bool durable;
     bool full;
+    bool knows_revocations; // or asks for no tokens
 };
 
 static struct readiness readiness_of(const struct cn_hub *hub)
@@ -50,6 +51,7 @@ static struct readiness readiness_of(const struct cn_hub *hub)
         .bus_up = atomic_load(&hub->bus_up),
         .durable = cn_supervisor_is_durable(hub),
         .full = (int64_t)cn_registry_count(hub->registry) >= hub->config->max_connections,
+        .knows_revocations = !hub->auth || cn_revocation_is_known(hub),
     };
 }
 
@@ -61,14 +63,17 @@ static const char *word(bool value)
 static enum cn_err answer_readyz(struct cn_hub *hub, struct cn_answer *answer)
 {
     struct readiness state = readiness_of(hub);
-    bool ready = !state.draining && state.bus_up && state.durable && !state.full;
+    bool ready =
+        !state.draining && state.bus_up && state.durable && !state.full && state.knows_revocations;
     const char *cause = cn_bus_cause_word((enum cn_bus_cause)atomic_load(&hub->bus_cause));
     answer->status = ready ? 200 : 503;
     return cn_buf_printf(&answer->body,
                          "{\"ready\":%s,\"checks\":{\"draining\":%s,\"bus\":\"%s\","
-                         "\"bus_cause\":\"%s\",\"durable\":%s,\"full\":%s}}\n",
+                         "\"bus_cause\":\"%s\",\"durable\":%s,\"full\":%s,"
+                         "\"revocations\":\"%s\"}}\n",
                          word(ready), word(state.draining), state.bus_up ? "up" : "down",
-                         state.bus_up ? "" : cause, word(state.durable), word(state.full));
+                         state.bus_up ? "" : cause, word(state.durable), word(state.full),
+                         state.knows_revocations ? "known" : "unknown");
 }
 
 static enum cn_err answer_metrics(struct cn_hub *hub, struct cn_answer *answer)

@@ -79,7 +79,7 @@ static void on_stored(void *arg, enum cn_err err)
     order->err = err;
     // What it says itself a node knows even if the bus goes before it is told.
     if (!err && order->ruling.kind != CN_RULING_SESSIONS)
-        cn_revocation_take(order->hub, &order->ruling);
+        order->err = cn_revocation_take(order->hub, &order->ruling);
     cn_loop_post_always(order->loop, &order->letter);
 }
 

@@ -85,12 +85,10 @@ static bool is_admitted(struct cn_session *session, const struct cn_request *req
 void cn_dispatch(struct cn_session *session, struct cn_str text)
 {
     struct cn_request request = {0};
-    enum cn_problem problem = CN_PROBLEM_INTERNAL;
-    if (is_too_long(session, text)) {
-        cn_session_problem(session, CN_PROBLEM_UNAUTHENTICATED, request.id);
-        return;
-    }
-    enum cn_err err = cn_request_decode(text, &request, &problem);
+    enum cn_problem problem = CN_PROBLEM_UNAUTHENTICATED;
+    enum cn_err err = CN_INVALID;
+    if (!is_too_long(session, text))
+        err = cn_request_decode(text, &request, &problem);
     if (!is_admitted(session, &request, err, text.len)) {
         cn_request_fini(&request);
         return;

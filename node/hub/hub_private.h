@@ -170,6 +170,9 @@ void cn_recovery_stall(struct cn_session *session);
 // The feed's channel begins anew: what members waited for may never come.
 void cn_recovery_reset(struct cn_feed *feed);
 
+// What the member is owed is not for it any more: it is told of a gap and goes on with what comes.
+void cn_recovery_forgo(struct cn_member *member);
+
 // The member's join gives way to another request: if it has an id and no answer yet, it gets one.
 void cn_recovery_supersede(struct cn_member *member);
 

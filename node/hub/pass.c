@@ -79,7 +79,7 @@ static int64_t end_of(const struct cn_session *session)
     return session->grant->expires_s * 1000 + cn_auth_leeway_ms(session->loop->hub->auth);
 }
 
-static int64_t left_of(const struct cn_session *session, int64_t now_ms)
+int64_t cn_pass_left_ms(const struct cn_session *session, int64_t now_ms)
 {
     int64_t left_ms = session->grant->expires_s * 1000 - now_ms;
     return left_ms > 0 ? left_ms : 0;
@@ -90,7 +90,7 @@ static int64_t left_of(const struct cn_session *session, int64_t now_ms)
 static enum cn_err plan(struct cn_session *session)
 {
     struct cn_loop *loop = session->loop;
-    int64_t left_ms = left_of(session, cn_clock_wall_ms());
+    int64_t left_ms = cn_pass_left_ms(session, cn_clock_wall_ms());
     int64_t warning_ms = loop->hub->config->auth_warning_ms;
     bool warns = warning_ms > 0 && left_ms >= WARNING_MIN_MS;
     if (warning_ms > left_ms / 2)
@@ -107,7 +107,8 @@ static void warn_or_end(struct cn_session *session, int64_t now_ms)
     if (now_ms < end_ms) {
         err = cn_agenda_put(&loop->expiring, &session->pass->next, end_ms);
         CN_ASSERT(!err); // it is in
-        cn_session_answer(session, cn_codec_expiring(&loop->text, left_of(session, now_ms)));
+        cn_session_answer(session,
+                          cn_codec_expiring(&loop->text, cn_pass_left_ms(session, now_ms)));
     } else {
         cn_session_close(session, CN_REASON_EXPIRED);
     }
@@ -216,36 +217,53 @@ static void admit(struct cn_session *session, struct cn_grant *grant)
     free(wish);
 }
 
-// A fresh token may allow less than the old one.
-static void leave_forbidden_rooms(struct cn_session *session)
+// Whether entries that `old` allowed are not for the bearer of `fresh`.
+static bool narrows(const struct cn_grant *old, const struct cn_grant *fresh, struct cn_str room)
+{
+    int64_t old_from_ms, from_ms;
+    if (!cn_grant_allows(old, room, CN_RIGHT_HISTORY, &old_from_ms))
+        return false;
+    return !cn_grant_allows(fresh, room, CN_RIGHT_HISTORY, &from_ms) || from_ms > old_from_ms;
+}
+
+static void leave(struct cn_member *member, struct cn_str room, enum cn_problem problem)
+{
+    struct cn_session *session = member->session;
+    cn_recovery_supersede(member);
+    cn_member_leave(member);
+    cn_session_answer(session, cn_codec_left(&session->loop->text, room, (struct cn_str){NULL, 0},
+                                             cn_str_of(cn_problem_code(problem))));
+}
+
+// A fresh token may allow less than `old`: rooms are left, and of others the past is owed no more.
+static void give_up_rooms(struct cn_session *session, const struct cn_grant *old)
 {
     static const struct cn_access join = {CN_ACCESS_ROOM, CN_RIGHT_JOIN};
     CN_LIST_EACH_SAFE (link, &session->members) {
         struct cn_member *member = CN_CONTAINER(link, struct cn_member, of_session);
         const struct cn_channel_name name = cn_feed_name(member->feed);
+        struct cn_str room = cn_channel_name_bare(&name);
         enum cn_problem problem;
-        if (cn_channel_name_kind(&name) != CN_CHANNEL_ROOM ||
-            cn_auth_allows(session->loop->hub->auth, session->grant, &join,
-                           cn_channel_name_bare(&name), &problem))
+        if (cn_channel_name_kind(&name) != CN_CHANNEL_ROOM)
             continue;
-        cn_recovery_supersede(member);
-        cn_member_leave(member);
-        cn_session_answer(session, cn_codec_left(&session->loop->text, cn_channel_name_bare(&name),
-                                                 (struct cn_str){NULL, 0},
-                                                 cn_str_of(cn_problem_code(problem))));
+        if (!cn_auth_allows(session->loop->hub->auth, session->grant, &join, room, &problem))
+            leave(member, room, problem);
+        else if (narrows(old, session->grant, room))
+            cn_recovery_forgo(member);
     }
 }
 
 static void renew(struct cn_session *session, struct cn_grant *grant)
 {
-    cn_grant_free(session->grant);
+    struct cn_grant *old = session->grant;
     session->grant = grant;
     enum cn_err err = plan(session);
     CN_ASSERT(!err); // it is in the agenda
     cn_session_answer(session, cn_codec_authenticated(&session->loop->text, grant->expires_s,
-                                                      left_of(session, cn_clock_wall_ms()),
+                                                      cn_pass_left_ms(session, cn_clock_wall_ms()),
                                                       id_of(session->pass)));
-    leave_forbidden_rooms(session);
+    give_up_rooms(session, old);
+    cn_grant_free(old);
 }
 
 void cn_pass_decide(struct cn_session *session, struct cn_verdict *verdict)
@@ -256,8 +274,8 @@ void cn_pass_decide(struct cn_session *session, struct cn_verdict *verdict)
     pass->asks = false;
     // Asked in the turn in which the session gets the grant: a revocation that comes later finds
     // it.
-    if (!verdict->fault && cn_revocation_has(session->loop->hub, verdict->grant))
-        verdict->fault = CN_TOKEN_REVOKED;
+    if (!verdict->fault)
+        verdict->fault = cn_revocation_judge(session->loop->hub, verdict->grant);
     cn_metrics_add(cn_metric_auth(verdict->fault), 1);
     struct cn_grant *grant = verdict->grant;
     if (verdict->fault) {

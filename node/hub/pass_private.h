@@ -40,6 +40,9 @@ void cn_pass_decide(struct cn_session *session, struct cn_verdict *verdict);
 void cn_pass_temper(const struct cn_session *session, struct cn_str room,
                     struct cn_recovery_order *order);
 
+// How long the session's token lasts yet, by the wall's clock; 0 once only the leeway keeps it.
+int64_t cn_pass_left_ms(const struct cn_session *session, int64_t now_ms);
+
 // Closes who has shown no token in time, warns and closes whose token expires. For cn_loop_tick.
 void cn_pass_sweep(struct cn_loop *loop, int64_t now_ms);
 

@@ -190,6 +190,25 @@ static void go_live(struct cn_member *member, uint64_t from)
     }
 }
 
+void cn_recovery_forgo(struct cn_member *member)
+{
+    struct cn_recovery *recovery = member->recovery;
+    struct cn_feed *feed = member->feed;
+    if (member->state == CN_MEMBER_WAITING) {
+        recovery->has_gap = recovery->has_gap || recovery->has_since;
+        recovery->has_since = false;
+        return;
+    }
+    if (!recovery && !cn_list_is_linked(&member->lagging))
+        return; // nothing is owed
+    if (recovery)
+        tell_joined(member, false);
+    cn_session_answer(member->session,
+                      cn_codec_gap_reset(&member->session->loop->text, room_of(member)));
+    member->pos = feed->tail;
+    go_live(member, feed->ring.next);
+}
+
 // ---- Asking the log ----
 
 static void retry_later(struct cn_recovery *recovery)

@@ -3,6 +3,7 @@
 // end of the sessions that it concerns.
 #include "chatnode/revocation.h"
 
+#include <stdatomic.h>
 #include <stdlib.h>
 
 #include "chatnode/clock.h"
@@ -10,7 +11,11 @@
 #include "chatnode/log.h"
 #include "hub_private.h"
 
-enum { KEY_BYTES = CN_RULING_SUBJECT_MAX + 1, SWEEP_MS = 60000 };
+enum {
+    KEY_BYTES = CN_RULING_SUBJECT_MAX + 1,
+    SWEEP_MS = 60000,
+    SWEEP_WHEN_FULL_MS = 1000 // a look at all of them for each that comes would cost too much
+};
 
 // What is revoked. Guarded by the table's lock; the last two are main's.
 struct entry {
@@ -26,9 +31,11 @@ struct cn_revocations {
     struct cn_rwlock lock;
     struct cn_hash table; // of struct entry
     int64_t started_s;    // Unix time, of the node; constant
+    atomic_bool is_read;  // all that is kept was told once; main writes
     // Main thread.
     uint32_t reading; // how often all that is kept was told, and one more
     bool has_news;    // in the reading under way
+    bool owes_look;   // loops could not be told: they are to look at all their sessions
     struct cn_link lost;
     int64_t swept_ms;
 };
@@ -43,6 +50,7 @@ struct cn_revocations *cn_revocations_new(void)
     cn_list_init(&revocations->lost);
     revocations->started_s = cn_clock_wall_ms() / 1000;
     revocations->reading = 1;
+    atomic_init(&revocations->is_read, false);
     return revocations;
 }
 
@@ -95,13 +103,21 @@ static bool concerns_locked(const struct cn_revocations *revocations, const stru
     return token && token->ruling.until_s > now_s;
 }
 
-bool cn_revocation_has(struct cn_hub *hub, const struct cn_grant *grant)
+enum cn_token_fault cn_revocation_judge(struct cn_hub *hub, const struct cn_grant *grant)
 {
     struct cn_revocations *revocations = hub->revocations;
+    bool is_known = cn_revocation_is_known(hub); // before the table is looked at
     cn_rwlock_read(&revocations->lock);
     bool found = concerns_locked(revocations, grant);
     cn_rwlock_unlock(&revocations->lock);
-    return found;
+    if (found)
+        return CN_TOKEN_REVOKED;
+    return is_known ? CN_TOKEN_NONE : CN_TOKEN_UNAVAILABLE;
+}
+
+bool cn_revocation_is_known(const struct cn_hub *hub)
+{
+    return atomic_load(&hub->revocations->is_read);
 }
 
 static enum cn_err insert_locked(struct cn_revocations *revocations, const struct cn_ruling *ruling,
@@ -129,14 +145,16 @@ static int64_t later(int64_t a, int64_t b)
     return a > b ? a : b;
 }
 
-// Puts it in, or makes one that is there as severe; *is_new when that ends more sessions.
+// Puts it in, or makes one that is there as severe; *is_new when that ends more sessions: where one
+// was over, tokens were believed again.
 static enum cn_err put(struct cn_revocations *revocations, const struct cn_ruling *ruling,
                        bool again, bool *is_new)
 {
     enum cn_err err = CN_OK;
     cn_rwlock_write(&revocations->lock);
     struct entry *entry = find_locked(revocations, ruling->kind, cn_ruling_subject(ruling));
-    *is_new = !entry || entry->ruling.before_s < ruling->before_s;
+    *is_new = !entry || entry->ruling.before_s < ruling->before_s ||
+              entry->ruling.until_s <= cn_clock_wall_ms() / 1000;
     if (!entry)
         err = insert_locked(revocations, ruling, &entry);
     if (!err) {
@@ -163,13 +181,10 @@ void cn_revocation_merge(struct cn_hub *hub, struct cn_ruling *ruling)
     cn_rwlock_unlock(&revocations->lock);
 }
 
-void cn_revocation_sweep(struct cn_hub *hub, int64_t now_ms)
+static void forget_what_is_over(struct cn_revocations *revocations, int64_t now_ms)
 {
-    struct cn_revocations *revocations = hub->revocations;
-    int64_t now_s = cn_clock_wall_ms() / 1000;
-    if (now_ms - revocations->swept_ms < SWEEP_MS)
-        return;
     revocations->swept_ms = now_ms;
+    int64_t now_s = cn_clock_wall_ms() / 1000;
     int64_t gone = 0;
     cn_rwlock_write(&revocations->lock);
     CN_HASH_EACH (node, &revocations->table) {
@@ -181,6 +196,14 @@ void cn_revocation_sweep(struct cn_hub *hub, int64_t now_ms)
     }
     cn_rwlock_unlock(&revocations->lock);
     cn_metrics_add(CN_M_REVOCATIONS, -gone);
+}
+
+// Where all places are taken, what is over gives its place at once.
+static void forget_in_time(struct cn_revocations *revocations, int64_t now_ms)
+{
+    bool is_full = revocations->table.count >= CN_NOTICES_MAX;
+    if (now_ms - revocations->swept_ms >= (is_full ? SWEEP_WHEN_FULL_MS : SWEEP_MS))
+        forget_what_is_over(revocations, now_ms);
 }
 
 // ---- On the loops: the end of sessions ----
@@ -208,20 +231,35 @@ static bool is_subject(const struct cn_session *session, const struct cn_ruling 
     const struct cn_grant *grant = session->grant;
     if (ruling->kind == CN_RULING_TOKEN)
         return grant && cn_str_equal(grant->jti, cn_ruling_subject(ruling));
+    if (!cn_str_equal(cn_session_user(session), cn_ruling_subject(ruling)))
+        return false;
     if (ruling->kind == CN_RULING_SESSIONS)
         return true;
     return grant ? grant->issued_s <= ruling->before_s
                  : ruling->before_s >= session->loop->hub->revocations->started_s;
 }
 
+// Looks at every session of the loop's.
+static void end_all_subjects(struct cn_loop *loop, const struct cn_ruling *ruling)
+{
+    struct cn_link *const lists[] = {&loop->idle, &loop->awaiting};
+    for (size_t i = 0; i < CN_COUNT(lists); i++) {
+        CN_LIST_EACH_SAFE (link, lists[i]) {
+            struct cn_session *session = CN_CONTAINER(link, struct cn_session, queued);
+            if (is_subject(session, ruling))
+                cn_session_close(session, reason_of(ruling));
+        }
+    }
+}
+
+// A user has few sessions among many: they are looked up, if there is memory for it.
 static void end_sessions_of_user(struct cn_loop *loop, const struct cn_ruling *ruling)
 {
     struct cn_registry *registry = loop->hub->registry;
     size_t count = cn_registry_user_sessions(registry, cn_ruling_subject(ruling), NULL, 0);
     uint64_t *ids = count ? calloc(count, sizeof(*ids)) : NULL;
     if (count > 0 && !ids) {
-        CN_LOG(ERROR, "revocation.nomem", "no memory to end a user's sessions",
-               CN_F_VIEW("user", cn_ruling_subject(ruling)));
+        end_all_subjects(loop, ruling);
         return;
     }
     size_t found = cn_registry_user_sessions(registry, cn_ruling_subject(ruling), ids, count);
@@ -236,22 +274,13 @@ static void end_sessions_of_user(struct cn_loop *loop, const struct cn_ruling *r
     free(ids);
 }
 
-static void end_sessions_of_token(struct cn_link *list, const struct cn_ruling *ruling)
-{
-    CN_LIST_EACH_SAFE (link, list) {
-        struct cn_session *session = CN_CONTAINER(link, struct cn_session, queued);
-        if (is_subject(session, ruling))
-            cn_session_close(session, CN_REASON_REVOKED);
-    }
-}
-
 // In open mode only what is new ends a session: who was sent away before may be here again.
 static bool is_revoked(struct cn_session *session, uint32_t reading)
 {
     struct cn_hub *hub = session->loop->hub;
     struct cn_revocations *revocations = hub->revocations;
     if (session->grant)
-        return cn_revocation_has(hub, session->grant);
+        return cn_revocation_judge(hub, session->grant) == CN_TOKEN_REVOKED;
     cn_rwlock_read(&revocations->lock);
     const struct entry *entry = find_locked(revocations, CN_RULING_USER, cn_session_user(session));
     bool found = entry && entry->news == reading && is_subject(session, &entry->ruling);
@@ -275,8 +304,7 @@ static void read_letter(struct cn_letter *mail, struct cn_loop *loop)
         review(&loop->idle, letter->reading);
         review(&loop->awaiting, letter->reading);
     } else if (letter->ruling.kind == CN_RULING_TOKEN) {
-        end_sessions_of_token(&loop->idle, &letter->ruling);
-        end_sessions_of_token(&loop->awaiting, &letter->ruling);
+        end_all_subjects(loop, &letter->ruling);
     } else {
         end_sessions_of_user(loop, &letter->ruling);
     }
@@ -291,7 +319,8 @@ static void tell_loops(struct cn_hub *hub, const struct cn_ruling *ruling, uint3
     for (unsigned i = 0; i < hub->loop_count; i++) {
         struct ruling_letter *letter = calloc(1, sizeof(*letter));
         if (!letter) {
-            CN_LOG(ERROR, "revocation.nomem", "no memory to end revoked sessions");
+            CN_LOG(ERROR, "revocation.nomem", "no memory to end revoked sessions; tried again");
+            hub->revocations->owes_look = true;
             return;
         }
         letter->letter = (struct cn_letter){{NULL, free_letter}, read_letter};
@@ -310,31 +339,30 @@ static void log_ruling(const struct cn_ruling *ruling)
            CN_F_INT("until", ruling->until_s));
 }
 
-static void take(struct cn_hub *hub, const struct cn_ruling *ruling, bool again)
+static enum cn_err take(struct cn_hub *hub, const struct cn_ruling *ruling, bool again)
 {
     struct cn_revocations *revocations = hub->revocations;
+    forget_in_time(revocations, cn_clock_ms());
     size_t before = revocations->table.count;
     bool is_new;
     enum cn_err err = put(revocations, ruling, again, &is_new);
     cn_metrics_add(CN_M_REVOCATIONS, (int64_t)(revocations->table.count - before));
-    if (err) {
-        CN_LOG(ERROR, "revocation.lost", "a revocation finds no room here",
+    if (err)
+        CN_LOG(ERROR, "revocation.lost",
+               "a revocation finds no room here: it ends sessions, no more",
                CN_F_STR("error", cn_err_str(err)));
-        return;
-    }
-    if (!is_new)
-        return;
-    if (again) {
+    if (is_new && again && !err) {
         revocations->has_news = true;
-        return;
+    } else if (is_new) {
+        log_ruling(ruling);
+        tell_loops(hub, ruling, 0);
     }
-    log_ruling(ruling);
-    tell_loops(hub, ruling, 0);
+    return err;
 }
 
-void cn_revocation_take(struct cn_hub *hub, const struct cn_ruling *ruling)
+enum cn_err cn_revocation_take(struct cn_hub *hub, const struct cn_ruling *ruling)
 {
-    take(hub, ruling, false);
+    return take(hub, ruling, false);
 }
 
 void cn_revocation_on_notice(void *arg, struct cn_str text, bool again)
@@ -349,11 +377,21 @@ void cn_revocation_on_notice(void *arg, struct cn_str text, bool again)
     if (ruling.until_s <= cn_clock_wall_ms() / 1000)
         return;
     if (ruling.kind != CN_RULING_SESSIONS) {
-        take(hub, &ruling, again);
+        (void)take(hub, &ruling, again); // it has said so
     } else if (!again) {
         log_ruling(&ruling);
         tell_loops(hub, &ruling, 0);
     }
+}
+
+void cn_revocation_sweep(struct cn_hub *hub, int64_t now_ms)
+{
+    struct cn_revocations *revocations = hub->revocations;
+    forget_in_time(revocations, now_ms);
+    if (!revocations->owes_look)
+        return;
+    revocations->owes_look = false;
+    tell_loops(hub, NULL, revocations->reading);
 }
 
 // ---- What the bus has lost is told it again ----
@@ -405,6 +443,7 @@ void cn_revocation_on_noticed(void *arg)
         tell_loops(hub, NULL, revocations->reading);
     revocations->has_news = false;
     revocations->reading++;
+    atomic_store(&revocations->is_read, true);
     on_restored(hub, CN_OK);
 }
 

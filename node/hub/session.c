@@ -135,7 +135,7 @@ static void welcome(struct cn_session *session)
         .has_token = grant != NULL,
         .name = grant ? grant->name : (struct cn_str){NULL, 0},
         .expires_s = grant ? grant->expires_s : 0,
-        .expires_in_ms = grant ? grant->expires_s * 1000 - cn_clock_wall_ms() : 0,
+        .expires_in_ms = grant ? cn_pass_left_ms(session, cn_clock_wall_ms()) : 0,
     };
     cn_session_answer(session, cn_codec_welcome(&session->loop->text, &words));
 }

@@ -7,6 +7,8 @@
 #include <openssl/ec.h>
 #include <openssl/err.h>
 #include <openssl/hmac.h>
+#include <stdio.h>
+#include <string.h>
 
 #include "token_private.h"
 
@@ -75,6 +77,35 @@ static bool is_sound(EVP_PKEY *key)
     return is_sound;
 }
 
+// Points whose order divides 8, in all their spellings but for the sign of x, which is the last
+// bit. Of a key among them anybody can make signatures (RFC 8032 section 5.1.7 does not refuse
+// them, nor does OpenSSL); the first one is a text of zeros, as in a set that was not filled in.
+static bool is_of_small_order(const EVP_PKEY *key)
+{
+    static const char *const points[] = {
+        "0000000000000000000000000000000000000000000000000000000000000000",
+        "0100000000000000000000000000000000000000000000000000000000000000",
+        "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05",
+        "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a",
+        "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+        "edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+        "eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+    };
+    unsigned char bytes[32];
+    char text[2 * sizeof(bytes) + 1];
+    size_t len = sizeof(bytes);
+    if (EVP_PKEY_get_raw_public_key(key, bytes, &len) != 1 || len != sizeof(bytes))
+        return true;
+    bytes[len - 1] &= 0x7F;
+    for (size_t i = 0; i < len; i++)
+        snprintf(text + 2 * i, 3, "%02x", bytes[i]);
+    for (size_t i = 0; i < CN_COUNT(points); i++) {
+        if (strcmp(text, points[i]) == 0)
+            return true;
+    }
+    return false;
+}
+
 // The complaint about an RSA key, or NULL.
 static const char *judge_rsa(const EVP_PKEY *key)
 {
@@ -90,7 +121,10 @@ enum cn_err cn_alg_of_key(EVP_PKEY *public, enum cn_alg *out, const char **why)
     const char *complaint = NULL;
     if (EVP_PKEY_is_a(public, "ED25519")) {
         *out = CN_ALG_EDDSA;
-        return CN_OK;
+        if (!is_of_small_order(public))
+            return CN_OK;
+        *why = "an Ed25519 key is a point of small order";
+        return cn_openssl_err(CN_INVALID);
     }
     if (EVP_PKEY_is_a(public, "RSA")) {
         *out = CN_ALG_RS256;

@@ -204,7 +204,7 @@ def test_sighup_takes_fresh_keys(start, connect, tmp_path):
     assert connect(node, token=mint("bob")).user == "bob"
     path.write_text(fresh)
     node.signal(signal.SIGHUP)
-    eventually(lambda: "auth-secret applied" in node.log, what="it took the fresh one")
+    eventually(lambda: "read again" in node.log, what="it took the fresh one")
     assert connect(node, token=mint("bob", secret=fresh)).user == "bob"
     assert refusal(node, connect, mint("bob")) == "signature"
     ann.publish("who is in stays in")

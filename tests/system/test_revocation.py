@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: MIT
 """Revocations: on every node at once, over restarts of nodes and of Redis, and over the time that a node was cut off."""
 import signal
+import time
 
 import pytest
 
 from harness import DEADLINE, Node, eventually
+from tokens import FLAGS, mint
 
 KICKED, REVOKED = 4504, 4502
 
@@ -86,6 +88,61 @@ def test_a_node_that_was_cut_off_ends_sessions_when_it_is_back(start, connect, r
     finally:
         two.signal(signal.SIGCONT)
     assert victim.closed() == REVOKED
+
+
+def test_a_revoked_token_opens_no_session(start, connect, room):
+    redis = start.redis()
+    one, two = (start.node(redis=redis, **FLAGS, auth_leeway=60).wait_ready() for _ in range(2))
+    issued = int(time.time())
+    bad, old, fresh = (mint("ann", jti=jti, iat=iat) for jti, iat in
+                       (("t-1", issued + 30), ("t-2", issued - 60), ("t-3", issued + 30)))
+    kept = connect(two, token=fresh, room=room)
+    revoke(one, '{"jti":"t-1"}')
+    revoke(one, '{"user":"ann"}')
+    eventually(lambda: len(revocations(two)) == 2, what="the other node knows")
+    for node in (one, two):
+        for token in (bad, old, mint("ann", iat=None)):
+            session = connect(node, token=token, wait=False)
+            error = session.expect("error")
+            assert (error["code"], error["reason"]) == ("unauthenticated", "revoked")
+            assert session.closed() == REVOKED
+    # A session that shows one keeps the token that it has.
+    kept.send({"type": "auth", "token": bad})
+    assert kept.expect("error")["reason"] == "revoked"
+    kept.publish("still here", room)
+    revoke(one, '{"jti":"t-3"}')
+    assert kept.closed() == REVOKED
+
+
+def test_nobody_is_let_in_before_it_is_known_what_is_revoked(start, connect):
+    redis = start.redis()
+    one = start.node(redis=redis, **FLAGS).wait_ready()
+    token = mint("ann", jti="t-1")
+    revoke(one, '{"jti":"t-1"}')
+    redis.signal(signal.SIGSTOP)
+    late = start.node(redis=redis, **FLAGS)
+    session = connect(late, token=token, wait=False)
+    error = session.expect("error")
+    assert (error["code"], error["reason"]) == ("unavailable", "unavailable") and session.closed() == 1011
+    redis.signal(signal.SIGCONT)
+    late.wait_ready(DEADLINE * 2)
+    eventually(lambda: len(revocations(late)) == 1, what="it has read what is kept")
+    session = connect(late, token=token, wait=False)
+    assert session.expect("error")["reason"] == "revoked" and session.closed() == REVOKED
+    connect(late, token=mint("bob"))
+
+
+def test_a_node_that_cannot_read_what_is_revoked_is_not_ready(start, connect):
+    redis = start.redis()
+    redis.command("SET", "chatnode:notices", "not a set")
+    node = start.node(redis=redis, **FLAGS)
+    eventually(lambda: "WRONGTYPE" in node.log, what="it says why")
+    checks = node.internal("/readyz").json()["checks"]
+    assert not node.ready() and (checks["bus"], checks["revocations"]) == ("up", "unknown")
+    assert connect(node, token=mint("ann"), wait=False).expect("error")["reason"] == "unavailable"
+    redis.command("DEL", "chatnode:notices")
+    node.wait_ready()
+    connect(node, token=mint("ann"))
 
 
 def test_redis_that_forgets_is_told_again(start):

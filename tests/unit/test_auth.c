@@ -356,6 +356,16 @@ static void test_with_little_time_the_warning_comes_at_half(void **state)
     assert_true(frame_has(client_expect(ann, "expiring"), "in_ms", "10000"));
 }
 
+// What is left of a token that only the leeway keeps alive is nothing, and not less.
+static void test_no_time_is_left_in_the_leeway(void **state)
+{
+    (void)state;
+    struct client *ann = greet("user=ann;in=-2", "");
+    assert_true(frame_has(client_expect(ann, "welcome"), "expires_in_ms", "0"));
+    hub_rig_pass_ms(&rig, 4000);
+    expect_closed(ann, CN_REASON_EXPIRED);
+}
+
 static void test_a_fresh_token_takes_the_old_ones_place(void **state)
 {
     (void)state;
@@ -651,6 +661,71 @@ static void test_the_newest_begin_at_from_too(void **state)
     expect_from(ann, 3);
 }
 
+// Her socket is full, she resumes, and before it has room she shows a token that allows less.
+static struct client *resume_and_lose(const char *rule)
+{
+    char token[128];
+    struct client *ann = bearer("user=ann;rooms=r:join,history", "");
+    fake_sink_limit(&ann->sink, 0);
+    client_send(ann, "{\"type\":\"ping\"}");
+    hub_rig_settle(&rig);
+    assert_true(ann->sink.full);
+    client_send(ann, "{\"type\":\"join\",\"room\":\"r\",\"since\":\"%s\"}", said.pos[1]);
+    hub_rig_settle(&rig);
+    snprintf(token, sizeof(token), "user=ann;rooms=%s", rule);
+    show(ann, token);
+    fake_sink_drain(&ann->sink);
+    cn_session_writable(ann->session);
+    hub_rig_settle(&rig);
+    client_expect(ann, "pong");
+    return ann;
+}
+
+static void expect_only_what_comes(struct client *ann, struct client *bob)
+{
+    bool has_gap = false;
+    const char *text;
+    while ((text = fake_sink_next(&ann->sink))) {
+        assert_false(frame_is(text, "message"));
+        has_gap |= frame_is(text, "gap");
+    }
+    assert_true(has_gap);
+    rig_say(&rig, bob, "r", "now");
+    assert_true(frame_has(client_expect(ann, "message"), "content", "\"now\""));
+    client_expect_nothing(ann);
+}
+
+static void test_what_is_owed_from_the_ring_goes_with_the_right(void **state)
+{
+    (void)state;
+    struct client *bob = fill_room();
+    expect_only_what_comes(resume_and_lose("r:join"), bob);
+    char rule[64];
+    snprintf(rule, sizeof(rule), "r:join,history@%lld", (long long)said.ts_ms[4]);
+    expect_only_what_comes(resume_and_lose(rule), bob);
+}
+
+static void test_what_is_owed_from_the_log_goes_with_the_right(void **state)
+{
+    (void)state;
+    client_gone(fill_room());
+    hub_rig_settle(&rig);
+    struct client *ann = resume_and_lose("r:join");
+    struct client *bob = bearer("user=bob;in=1000;rooms=*:join,send", "r");
+    expect_only_what_comes(ann, bob);
+}
+
+// A fresh token that allows as much takes nothing away.
+static void test_what_is_owed_stays_with_the_right(void **state)
+{
+    (void)state;
+    fill_room();
+    struct client *ann = resume_and_lose("r:join,send,history");
+    client_expect(ann, "joined");
+    client_expect(ann, "authenticated");
+    expect_from(ann, 2);
+}
+
 static void expect_history(struct client *ann, const char *arguments, const char *first, bool more)
 {
     client_send(ann, "{\"type\":\"history\",\"room\":\"r\"%s}", arguments);
@@ -832,6 +907,7 @@ int main(void)
         IN(open_rig, test_those_who_wait_are_sent_away_too),
         IN(open_rig, test_a_warning_then_the_end),
         IN(open_rig, test_with_little_time_the_warning_comes_at_half),
+        IN(open_rig, test_no_time_is_left_in_the_leeway),
         IN(open_rig, test_a_fresh_token_takes_the_old_ones_place),
         IN(open_rig, test_a_bad_or_foreign_token_changes_nothing),
         IN(open_rig, test_rooms_that_it_forbids_are_left),
@@ -844,6 +920,9 @@ int main(void)
         IN(open_rig, test_a_resume_from_the_ring_begins_at_from),
         IN(open_rig, test_a_resume_from_the_log_begins_at_from),
         IN(open_rig, test_the_newest_begin_at_from_too),
+        IN(open_rig, test_what_is_owed_from_the_ring_goes_with_the_right),
+        IN(open_rig, test_what_is_owed_from_the_log_goes_with_the_right),
+        IN(open_rig, test_what_is_owed_stays_with_the_right),
         IN(open_rig, test_history_begins_at_from),
         IN(open_rig, test_a_late_answer_lets_in),
         IN(open_rig, test_a_late_no_closes),

@@ -13,6 +13,22 @@
 
 static struct hub_rig rig;
 
+// Memory under the test's hand: allocations until one fails, or all do from there on; -1: none
+// does.
+static int left = -1;
+static bool fails_for_good;
+
+void *__real_calloc(size_t count, size_t size);
+void *__wrap_calloc(size_t count, size_t size);
+
+void *__wrap_calloc(size_t count, size_t size)
+{
+    bool fails = left == 0;
+    if (left > 0 || (fails && !fails_for_good))
+        left--;
+    return fails ? NULL : __real_calloc(count, size);
+}
+
 // What the last answer said.
 static struct {
     size_t count;
@@ -88,7 +104,7 @@ static struct client *client_with(unsigned loop, const char *user, const char *j
 static bool is_revoked(const char *user, const char *jti, int64_t issued_s)
 {
     struct cn_grant *grant = grant_of(user, jti, issued_s);
-    bool found = cn_revocation_has(rig.hub, grant);
+    bool found = cn_revocation_judge(rig.hub, grant) == CN_TOKEN_REVOKED;
     free(grant);
     return found;
 }
@@ -264,6 +280,102 @@ static void test_after_a_connection_was_away(void **state)
     assert_false(back->sink.closed);
 }
 
+// What is over, but not swept away yet, takes nobody's place.
+static void test_what_is_over_gives_its_place(void **state)
+{
+    (void)state;
+    char text[256];
+    for (int i = 0; i < CN_NOTICES_MAX; i++) {
+        snprintf(
+            text, sizeof(text),
+            "{\"v\":\"1\",\"end\":\"jti\",\"subject\":\"t%d\",\"before\":\"0\",\"until\":\"%lld\"}",
+            i, (long long)now_s() + 2);
+        hear(text, true);
+    }
+    assert_true(is_revoked("ann", "t7", 0));
+    rig.now_us += 3000000;
+    assert_ordered(false, "{\"user\":\"ann\"}");
+    assert_true(is_revoked("ann", NULL, now_s()));
+    assert_int_equal(cn_metrics_sum(CN_M_REVOCATIONS), 1);
+}
+
+// A token that was believed again in between ends once more.
+static void test_what_is_over_is_new_again(void **state)
+{
+    (void)state;
+    assert_ordered(false, "{\"jti\":\"a\",\"ttl_s\":1}");
+    rig.now_us += 2000000;
+    struct client *ann = client_with(0, "ann", "a", now_s());
+    assert_false(is_revoked("ann", "a", now_s()));
+    assert_ordered(false, "{\"jti\":\"a\"}");
+    assert_closed(ann, CN_REASON_REVOKED);
+}
+
+// Whichever allocation fails, the sessions end, now or at the next look around.
+static void test_without_memory_sessions_end_all_the_same(void **state)
+{
+    (void)state;
+    static const char *const ends[] = {"user\",\"subject\":\"ann", "jti\",\"subject\":\"t-1"};
+    for (int i = 0; i < 2; i++) {
+        int at = 0;
+        for (bool failed = true; failed; at++) {
+            char text[256];
+            rig.now_us += 2000000;
+            struct client *ann = client_with(1, "ann", "t-1", now_s() - 1);
+            snprintf(text, sizeof(text),
+                     "{\"v\":\"1\",\"end\":\"%s\",\"before\":\"%lld\",\"until\":\"%lld\"}", ends[i],
+                     i ? 0 : (long long)now_s(), (long long)now_s() + 1);
+            left = at;
+            hear(text, false);
+            hub_rig_settle(&rig);
+            failed = left < 0;
+            left = -1;
+            cn_revocation_sweep(rig.hub, cn_clock_ms());
+            hub_rig_settle(&rig);
+            if (!ann->sink.closed)
+                fail_msg("allocation %d", at);
+            client_gone(ann);
+        }
+        assert_in_range(at, 3, 20);
+    }
+}
+
+// Who ordered it learns that this node cannot keep it.
+static void test_without_memory_an_order_fails(void **state)
+{
+    (void)state;
+    fails_for_good = true;
+    bool failed = true;
+    for (int at = 0; failed; at++) {
+        enum cn_problem problem;
+        last.count = 0;
+        left = at;
+        enum cn_err err = order(false, "{\"user\":\"ann\"}", &problem);
+        hub_rig_settle(&rig);
+        failed = left == 0;
+        left = -1;
+        bool is_done = !err && last.count == 1 && last.status == 200;
+        if (is_done && !is_revoked("ann", NULL, now_s()))
+            fail_msg("allocation %d", at);
+    }
+    fails_for_good = false;
+}
+
+// Until it was told what is kept, a node cannot say of any token that it is not revoked.
+static void test_before_the_first_reading_nobody_knows(void **state)
+{
+    (void)state;
+    hub_rig_open(&rig, 1, NULL);
+    struct cn_grant *grant = grant_of("ann", "a", now_s());
+    assert_int_equal(cn_revocation_judge(rig.hub, grant), CN_TOKEN_UNAVAILABLE);
+    hub_rig_start(&rig);
+    assert_int_equal(cn_revocation_judge(rig.hub, grant), CN_TOKEN_NONE);
+    assert_ordered(false, "{\"jti\":\"a\"}");
+    assert_int_equal(cn_revocation_judge(rig.hub, grant), CN_TOKEN_REVOKED);
+    free(grant);
+    hub_rig_close(&rig);
+}
+
 // ---- The file ----
 
 static char path[] = "/tmp/chatnode-revocations-XXXXXX";
@@ -298,6 +410,29 @@ static void test_the_file_survives_the_node(void **state)
     hub_rig_settle(&rig);
     assert_false(ann->sink.closed);
     hub_rig_close(&rig);
+    unlink(path);
+}
+
+// Who may make links in the folder cannot have another file written over.
+static void test_the_new_file_follows_no_link(void **state)
+{
+    (void)state;
+    char beside[sizeof(path) + 8], victim[sizeof(path) + 8], text[16] = "";
+    snprintf(beside, sizeof(beside), "%s.new", path);
+    snprintf(victim, sizeof(victim), "%s.victim", path);
+    FILE *file = fopen(victim, "w");
+    assert_non_null(file);
+    fputs("precious", file);
+    fclose(file);
+    assert_int_equal(symlink(victim, beside), 0);
+    open_with_file();
+    hub_rig_close(&rig);
+    file = fopen(victim, "r");
+    assert_non_null(file);
+    assert_non_null(fgets(text, sizeof(text), file));
+    fclose(file);
+    assert_string_equal(text, "precious");
+    unlink(victim);
     unlink(path);
 }
 
@@ -341,7 +476,13 @@ int main(void)
         WITH_RIG(test_too_many_orders_at_once_are_refused),
         WITH_RIG(test_notices_that_say_nothing_are_counted),
         WITH_RIG(test_after_a_connection_was_away),
+        WITH_RIG(test_what_is_over_gives_its_place),
+        WITH_RIG(test_what_is_over_is_new_again),
+        WITH_RIG(test_without_memory_sessions_end_all_the_same),
+        WITH_RIG(test_without_memory_an_order_fails),
+        cmocka_unit_test(test_before_the_first_reading_nobody_knows),
         cmocka_unit_test(test_the_file_survives_the_node),
+        cmocka_unit_test(test_the_new_file_follows_no_link),
         cmocka_unit_test(test_a_file_that_cannot_be),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

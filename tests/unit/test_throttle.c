@@ -261,6 +261,40 @@ static void who_does_not_stop_is_closed(void **state)
     expect_pongs(bob, 1);
 }
 
+// Before it has shown a token a session's long frames are not read, but they cost.
+static void who_waits_for_a_token_is_limited_too(void **state)
+{
+    (void)state;
+    static const char *const settings[] = {"--auth",
+                                           "token",
+                                           "--auth-secret",
+                                           "0123456789abcdef0123456789abcdef",
+                                           "--message-rate",
+                                           "1",
+                                           "--message-burst",
+                                           "2",
+                                           "--flood-limit",
+                                           "2",
+                                           NULL};
+    static char spaces[20000];
+    memset(spaces, ' ', sizeof(spaces) - 1);
+    open_rig(settings);
+    const struct cn_hello hello = {.room = CN_STR_LITERAL("")};
+    struct client *ann = rig_greet(&rig, 0, &hello);
+    for (int i = 0; i < 2; i++) {
+        client_send(ann, "{%s", spaces);
+        hub_rig_settle(&rig);
+        assert_true(frame_has(client_expect(ann, "error"), "code", "\"unauthenticated\""));
+    }
+    for (int i = 0; i < 3; i++) {
+        client_send(ann, "{%s", spaces);
+        expect_wait(ann);
+    }
+    hub_rig_settle(&rig);
+    assert_true(ann->sink.closed);
+    assert_int_equal(ann->sink.reason, CN_REASON_FLOODING);
+}
+
 static void a_user_has_only_so_many_sessions(void **state)
 {
     (void)state;
@@ -295,6 +329,7 @@ int main(void)
         TEST(a_users_sessions_share_what_the_user_has),
         TEST(the_nodes_rate_is_nobodys_fault),
         TEST(who_does_not_stop_is_closed),
+        TEST(who_waits_for_a_token_is_limited_too),
         TEST(a_user_has_only_so_many_sessions),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

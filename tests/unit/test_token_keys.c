@@ -203,6 +203,30 @@ static void bad_sets_are_refused(void **state)
     }
 }
 
+// Such a key makes one signature right for every text: that of the point 1 is 1 and 0.
+static void points_of_small_order_are_no_keys(void **state)
+{
+    (void)state;
+    static const char *const points[] = {
+        "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
+        "AQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
+        "JuiVj8KyJ7BFw_SJ8u-Y8NXfrAXTxjM5sTgCiG1T_AU",
+        "xxdqcD1N2E-6PAt2DRBnDyogU_osOczGTsf9d5KsA3o",
+        "7P_______________________________________38",
+        "7f_______________________________________38",
+        "7v_______________________________________38",
+        "AQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAIA",
+    };
+    for (size_t i = 0; i < CN_COUNT(points); i++) {
+        char text[256];
+        snprintf(text, sizeof(text),
+                 "{\"keys\":[{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"x\":\"%s\"}]}", points[i]);
+        const char *why = complaint(text, NULL);
+        if (!strstr(why, "small order"))
+            fail_msg("%s: %s", points[i], why);
+    }
+}
+
 // An exponent of 1 would make anybody's bytes a signature.
 static void rsa_exponents_are_checked(void **state)
 {
@@ -375,6 +399,7 @@ int main(void)
         cmocka_unit_test(bad_pem_is_refused),
         cmocka_unit_test(sets_are_taken),
         cmocka_unit_test(bad_sets_are_refused),
+        cmocka_unit_test(points_of_small_order_are_no_keys),
         cmocka_unit_test(rsa_exponents_are_checked),
         cmocka_unit_test(secrets_have_32_bytes),
         cmocka_unit_test(too_many_are_refused),
