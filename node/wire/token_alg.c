@@ -106,17 +106,32 @@ static bool is_of_small_order(const EVP_PKEY *key)
     return false;
 }
 
-// The complaint about an RSA key, or NULL.
-static const char *judge_rsa(const EVP_PKEY *key)
+// Looking at a key takes time by the cube of its length: main does it, and must not be kept from
+// its other work for long. False when the set's keys are too much of it together.
+static bool is_affordable(struct cn_keys *keys, int bits)
 {
-    if (EVP_PKEY_get_bits(key) < CN_RSA_BITS_MIN)
+    int blocks = (bits + CN_RSA_BITS_MIN - 1) / CN_RSA_BITS_MIN;
+    if (!keys)
+        return true;
+    keys->work += blocks * blocks * blocks;
+    return keys->work <= CN_RSA_WORK_MAX;
+}
+
+// The complaint about an RSA key, or NULL.
+static const char *judge_rsa(struct cn_keys *keys, const EVP_PKEY *key)
+{
+    int bits = EVP_PKEY_get_bits(key);
+    if (bits < CN_RSA_BITS_MIN)
         return "an RSA key has less than 2048 bits";
-    if (EVP_PKEY_get_bits(key) > CN_RSA_BITS_MAX)
+    if (bits > CN_RSA_BITS_MAX)
         return "an RSA key has more than 8192 bits";
+    if (!is_affordable(keys, bits))
+        return "the RSA keys are too many for their lengths together";
     return is_good_exponent(key) ? NULL : "an RSA key's exponent is not right";
 }
 
-enum cn_err cn_alg_of_key(EVP_PKEY *public, enum cn_alg *out, const char **why)
+enum cn_err cn_alg_of_key(struct cn_keys *keys, EVP_PKEY *public, enum cn_alg *out,
+                          const char **why)
 {
     const char *complaint = NULL;
     if (EVP_PKEY_is_a(public, "ED25519")) {
@@ -128,7 +143,7 @@ enum cn_err cn_alg_of_key(EVP_PKEY *public, enum cn_alg *out, const char **why)
     }
     if (EVP_PKEY_is_a(public, "RSA")) {
         *out = CN_ALG_RS256;
-        complaint = judge_rsa(public);
+        complaint = judge_rsa(keys, public);
     } else if (EVP_PKEY_is_a(public, "EC") && is_p256(public)) {
         *out = CN_ALG_ES256;
     } else {

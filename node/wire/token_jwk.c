@@ -159,7 +159,7 @@ static enum cn_err read_public(struct cn_keys *keys, const json_t *jwk, struct c
     if (!public)
         return cn_openssl_err(CN_INVALID);
     enum cn_alg alg;
-    enum cn_err err = cn_alg_of_key(public, &alg, why);
+    enum cn_err err = cn_alg_of_key(keys, public, &alg, why);
     if (err != CN_OK) {
         EVP_PKEY_free(public);
         return err;

@@ -61,7 +61,7 @@ static enum cn_err read_pem_key(struct cn_keys *keys, const char *label, const u
     if (!public)
         return cn_openssl_err(CN_INVALID);
     enum cn_alg alg;
-    enum cn_err err = cn_alg_of_key(public, &alg, why);
+    enum cn_err err = cn_alg_of_key(keys, public, &alg, why);
     if (err != CN_OK) {
         EVP_PKEY_free(public);
         return err == CN_NOTFOUND ? CN_INVALID : err;

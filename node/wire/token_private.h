@@ -34,7 +34,8 @@ enum {
     CN_SECRET_MAX = 1024, // bytes of a symmetric key
     CN_RSA_BITS_MIN = 2048,
     CN_RSA_BITS_MAX = 8192,
-    CN_ES256_HALF = 32 // bytes of r, s, x and y
+    CN_RSA_WORK_MAX = 128, // of a set: 64 keys of 2,048 bits, 16 of 4,096, or 2 of 8,192
+    CN_ES256_HALF = 32     // bytes of r, s, x and y
 };
 
 static inline bool cn_alg_is_symmetric(enum cn_alg alg)
@@ -58,6 +59,7 @@ struct cn_key {
 
 struct cn_keys {
     size_t count;
+    int work; // that looking at its RSA keys was; one is 2 ms of CPU, a key of 2,048 bits
     struct cn_key list[CN_KEYS_MAX];
 };
 
@@ -87,9 +89,10 @@ bool cn_key_verifies(const struct cn_key *key, struct cn_str text, struct cn_str
 // CN_NOMEM when what OpenSSL failed in last was memory, else `err`; forgets its errors.
 enum cn_err cn_openssl_err(enum cn_err err);
 
-// The one algorithm for such a public key, after a look at its strength. CN_NOTFOUND: of a kind
-// that is not used here. CN_INVALID: *why.
-CN_MUSTCHECK enum cn_err cn_alg_of_key(EVP_PKEY *public, enum cn_alg *out, const char **why);
+// The one algorithm for such a public key, after a look at its strength, which counts as the work
+// of `keys`; NULL: of none. CN_NOTFOUND: of a kind that is not used here. CN_INVALID: *why.
+CN_MUSTCHECK enum cn_err cn_alg_of_key(struct cn_keys *keys, EVP_PKEY *public, enum cn_alg *out,
+                                       const char **why);
 
 // Takes copies of secret and kid, and `public` in any case. CN_FULL, CN_NOMEM.
 CN_MUSTCHECK enum cn_err cn_keys_add(struct cn_keys *keys, enum cn_alg alg, EVP_PKEY *public,

@@ -50,7 +50,7 @@ static enum cn_err make_private(EVP_PKEY *private, struct cn_signer **out, const
 {
     struct cn_signer *signer = NULL;
     enum cn_alg alg;
-    enum cn_err err = cn_alg_of_key(private, &alg, why);
+    enum cn_err err = cn_alg_of_key(NULL, private, &alg, why);
     if (err == CN_OK) {
         signer = calloc(1, sizeof(*signer));
         err = signer ? CN_OK : CN_NOMEM;

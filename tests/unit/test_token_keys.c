@@ -227,6 +227,30 @@ static void points_of_small_order_are_no_keys(void **state)
     }
 }
 
+// To look at a key takes time by the cube of its length: a set may not stop a node for seconds.
+static void long_rsa_keys_are_few(void **state)
+{
+    (void)state;
+    enum { DIGITS = 1366 }; // of 2^8191 + 3
+    static char text[3 * DIGITS + 256];
+    char digits[DIGITS + 1];
+    memset(digits, 'A', DIGITS);
+    digits[0] = 'g';
+    digits[DIGITS - 1] = 'w';
+    digits[DIGITS] = '\0';
+    snprintf(text, sizeof(text),
+             "{\"keys\":[{\"kty\":\"RSA\",\"e\":\"AQAB\",\"n\":\"%s\"},"
+             "{\"kty\":\"RSA\",\"e\":\"AQAB\",\"n\":\"%s\"}]}",
+             digits, digits);
+    assert_int_equal(count_of(text), 2);
+    size_t len = strlen(text) - 2;
+    snprintf(text + len, sizeof(text) - len, ",{\"kty\":\"RSA\",\"e\":\"AQAB\",\"n\":\"%s\"}]}",
+             digits);
+    const char *why = complaint(text, NULL);
+    if (!strstr(why, "together"))
+        fail_msg("%s", why);
+}
+
 // An exponent of 1 would make anybody's bytes a signature.
 static void rsa_exponents_are_checked(void **state)
 {
@@ -400,6 +424,7 @@ int main(void)
         cmocka_unit_test(sets_are_taken),
         cmocka_unit_test(bad_sets_are_refused),
         cmocka_unit_test(points_of_small_order_are_no_keys),
+        cmocka_unit_test(long_rsa_keys_are_few),
         cmocka_unit_test(rsa_exponents_are_checked),
         cmocka_unit_test(secrets_have_32_bytes),
         cmocka_unit_test(too_many_are_refused),
