@@ -206,14 +206,14 @@ static void admit(struct cn_session *session, struct cn_grant *grant)
     session->grant = grant;
     bool is_other = wish->hello.user.ptr && !cn_str_equal(wish->hello.user, grant->user);
     enum cn_err err = is_other ? CN_OK : name(session, grant->user);
-    if (is_other)
+    if (is_other) {
         cn_session_problem(session, CN_PROBLEM_OTHER_USER, id_of(session->pass));
-    if (is_other)
         cn_session_close(session, CN_REASON_UNAUTHENTICATED);
-    else if (err)
+    } else if (err) {
         cn_session_close(session, err == CN_FULL ? CN_REASON_TOO_MANY : CN_REASON_INTERNAL);
-    else
+    } else {
         cn_session_begin(session, &wish->hello);
+    }
     free(wish);
 }
 
@@ -241,11 +241,11 @@ static void give_up_rooms(struct cn_session *session, const struct cn_grant *old
     static const struct cn_access join = {CN_ACCESS_ROOM, CN_RIGHT_JOIN};
     CN_LIST_EACH_SAFE (link, &session->members) {
         struct cn_member *member = CN_CONTAINER(link, struct cn_member, of_session);
-        const struct cn_channel_name name = cn_feed_name(member->feed);
+        if (cn_channel_text_kind(member->feed->by_name.key) != CN_CHANNEL_ROOM)
+            continue;
+        const struct cn_channel_name name = cn_feed_name(member->feed); // which may end
         struct cn_str room = cn_channel_name_bare(&name);
         enum cn_problem problem;
-        if (cn_channel_name_kind(&name) != CN_CHANNEL_ROOM)
-            continue;
         if (!cn_auth_allows(session->loop->hub->auth, session->grant, &join, room, &problem))
             leave(member, room, problem);
         else if (narrows(old, session->grant, room))
