@@ -40,13 +40,13 @@ size_t cn_digits_format(uint64_t value, char out[CN_DIGITS_MAX])
     for (; value >= 10000; value /= 10000) {
         uint32_t four = (uint32_t)(value % 10000);
         at -= 4;
-        memcpy(out + at, pairs + 2 * (four / 100), 2);
-        memcpy(out + at + 2, pairs + 2 * (four % 100), 2);
+        memcpy(out + at, pairs + 2 * (size_t)(four / 100), 2);
+        memcpy(out + at + 2, pairs + 2 * (size_t)(four % 100), 2);
     }
     uint32_t rest = (uint32_t)value;
     for (; at >= 2; rest /= 100) {
         at -= 2;
-        memcpy(out + at, pairs + 2 * (rest % 100), 2);
+        memcpy(out + at, pairs + 2 * (size_t)(rest % 100), 2);
     }
     if (at > 0)
         out[0] = (char)('0' + rest);

@@ -54,7 +54,7 @@ void cn_tls_error(struct cn_tls_why *why)
 
 static enum cn_err blame_openssl(struct cn_tls_why *why, const char *path)
 {
-    struct cn_tls_why reason;
+    struct cn_tls_why reason = {0};
     cn_tls_error(&reason);
     return blame(why, "%.160s: %.120s", path, reason.text);
 }
@@ -370,10 +370,11 @@ static enum cn_err set_client(SSL_CTX *context, const struct cn_tls_identity *id
 enum cn_err cn_tls_client_new(const struct cn_tls_files *files, int64_t now_s,
                               struct ssl_ctx_st **out, struct cn_tls_why *why)
 {
-    struct cn_tls_identity *identity;
+    struct cn_tls_identity *identity = NULL;
     enum cn_err err = cn_tls_identity_load(files, now_s, &identity, why);
     if (err)
         return err;
+    CN_ASSERT(identity);
     SSL_CTX *context = SSL_CTX_new(TLS_client_method());
     err = context ? set_client(context, identity, why) : CN_NOMEM;
     cn_tls_identity_release(identity);

@@ -254,7 +254,7 @@ static struct cn_published store_once(struct memory_bus *memory, struct channel 
 {
     struct seen *seen = make_seen(publish);
     enum cn_err err = seen ? remember(memory, &seen) : CN_NOMEM;
-    bool known = err == CN_EXISTS;
+    bool known = err == CN_EXISTS && seen != NULL;
     if (err == CN_OK) {
         err = store(memory, channel, publish, now, seen);
         if (err != CN_OK)

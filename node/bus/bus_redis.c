@@ -392,7 +392,7 @@ static enum cn_err check_files(const struct cn_bus_options *options, const char 
 {
     const struct cn_tls_files files = {options->cert, options->key, options->ca};
     struct cn_tls_identity *identity = NULL;
-    struct cn_tls_why reason;
+    struct cn_tls_why reason = {0};
     enum cn_err err = cn_tls_identity_load(&files, cn_clock_wall_ms() / 1000, &identity, &reason);
     cn_tls_identity_release(identity);
     if (err == CN_INVALID) {

@@ -157,19 +157,28 @@ static void succeed(struct cn_keyring *keyring, struct cn_keys *fetched)
     cn_timer_start(keyring->timer, keyring->options.refresh_ms);
 }
 
+static enum cn_err read_answer(const struct cn_fetch_answer *answer, struct cn_keys **out,
+                               const char **why)
+{
+    *why = answer->why;
+    if (answer->err)
+        return answer->err;
+    *why = "the status is not 200";
+    if (answer->status != 200)
+        return CN_INVALID;
+    *why = "the answer is empty";
+    if (answer->body.len == 0)
+        return CN_INVALID;
+    return cn_keys_parse(answer->body, (struct cn_str){NULL, 0}, out, why);
+}
+
 static void on_done(void *arg, const struct cn_fetch_answer *answer)
 {
     struct cn_keyring *keyring = arg;
     struct cn_keys *fetched;
-    const char *why = answer->why;
+    const char *why = "";
     atomic_store(&keyring->is_fetching, false);
-    if (answer->err)
-        fail(keyring, why);
-    else if (answer->status != 200)
-        fail(keyring, "the status is not 200");
-    else if (answer->body.len == 0)
-        fail(keyring, "the answer is empty");
-    else if (cn_keys_parse(answer->body, (struct cn_str){NULL, 0}, &fetched, &why))
+    if (read_answer(answer, &fetched, &why))
         fail(keyring, why);
     else
         succeed(keyring, fetched);

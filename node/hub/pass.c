@@ -202,6 +202,7 @@ static enum cn_err name(struct cn_session *session, struct cn_str user)
 static void admit(struct cn_session *session, struct cn_grant *grant)
 {
     struct cn_wish *wish = session->pass->wish;
+    CN_ASSERT(wish); // until there is a grant
     session->pass->wish = NULL;
     session->grant = grant;
     bool is_other = wish->hello.user.ptr && !cn_str_equal(wish->hello.user, grant->user);

@@ -63,6 +63,7 @@ static void tell_joined(struct cn_member *member, bool recovered)
 
 static void tell_gap(struct cn_member *member)
 {
+    CN_ASSERT(member->recovery);
     if (member->recovery->is_apart)
         return;
     member->recovery->is_apart = true;

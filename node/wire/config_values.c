@@ -10,7 +10,7 @@
 static enum cn_err set_text(void *field, const char *value)
 {
     char *copy = strdup(value);
-    memcpy(field, &copy, sizeof(copy));
+    *(char **)field = copy;
     return copy ? CN_OK : CN_NOMEM;
 }
 

@@ -109,7 +109,9 @@ static void *take_reserve(struct parse *parse, size_t len)
 static void *allocate(size_t len)
 {
     void *memory = malloc(len);
-    return memory || !parsing ? memory : take_reserve(parsing, len);
+    if (memory == NULL && parsing != NULL)
+        memory = take_reserve(parsing, len);
+    return memory;
 }
 
 static void release(void *memory)

@@ -206,7 +206,7 @@ static bool verify_public(const struct cn_key *key, struct cn_str text, struct c
 static bool verify_es256(const struct cn_key *key, struct cn_str text, struct cn_str signature,
                          bool *is_memory)
 {
-    if (signature.len != (size_t)(2 * CN_ES256_HALF))
+    if (signature.len != (size_t)2 * CN_ES256_HALF)
         return false;
     const unsigned char *bytes = (const unsigned char *)signature.ptr;
     unsigned char *der = NULL;

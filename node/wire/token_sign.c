@@ -290,7 +290,7 @@ static bool flatten(unsigned char *signature, size_t *len)
         pair && BN_bn2binpad(ECDSA_SIG_get0_r(pair), signature, CN_ES256_HALF) > 0 &&
         BN_bn2binpad(ECDSA_SIG_get0_s(pair), signature + CN_ES256_HALF, CN_ES256_HALF) > 0;
     ECDSA_SIG_free(pair);
-    *len = (size_t)(2 * CN_ES256_HALF);
+    *len = (size_t)2 * CN_ES256_HALF;
     return is_right;
 }
 
