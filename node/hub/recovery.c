@@ -28,6 +28,7 @@ struct cn_recovery {
     bool has_gap;  // it asked for a position that it may not resume from
     bool joined;   // the answer to the join is out
     bool is_apart; // a gap was told, and no entry since
+    bool is_lost;  // what followed its position cannot be had
     char id[CN_NAME_MAX + 1];
     size_t id_len;
 };
@@ -64,11 +65,18 @@ static void tell_joined(struct cn_member *member, bool recovered)
 static void tell_gap(struct cn_member *member)
 {
     CN_ASSERT(member->recovery);
-    if (member->recovery->is_apart)
-        return;
     member->recovery->is_apart = true;
     cn_session_answer(member->session,
                       cn_codec_gap_reset(&member->session->loop->text, room_of(member)));
+}
+
+// What is early was stored before any gap that was told since the last entry: that one tells of it.
+// (Of what is lost it does not: that may have come after it.)
+static void tell_early(struct cn_member *member)
+{
+    CN_ASSERT(member->recovery);
+    if (!member->recovery->is_apart)
+        tell_gap(member);
 }
 
 // The bus cannot say in time where the channel is: the join fails, its client may try again.
@@ -178,7 +186,7 @@ static void go_live(struct cn_member *member, uint64_t from)
 {
     uint64_t ordinal = after_early_of_ring(member, from);
     if (ordinal > from)
-        tell_gap(member);
+        tell_early(member);
     cn_recovery_free(member->recovery);
     member->recovery = NULL;
     member->state = CN_MEMBER_LIVE;
@@ -223,8 +231,10 @@ static void begin_page(struct cn_member *member, struct cn_page_copy *page, size
     struct cn_recovery *recovery = member->recovery;
     size_t first = after_early(member, page, at);
     tell_joined(member, recovery->kind == CN_READ_AFTER && first == at);
-    if (first > at) {
+    if (recovery->is_lost && recovery->kind == CN_READ_NEWEST)
         tell_gap(member);
+    if (first > at) {
+        tell_early(member);
         member->pos = page->frames[first - 1]->pos;
     }
     recovery->page = page;
@@ -271,10 +281,12 @@ static void ask_newest(struct cn_member *member)
     ask(member);
 }
 
-// What follows the member's position cannot be had: it is told so, and goes on with the newest.
+// What follows the member's position cannot be had: it goes on with the newest, and is told of the
+// gap when these are there. Not before: reading them may take long, and what is said meanwhile may
+// be more than they hold.
 static void restart(struct cn_member *member)
 {
-    tell_gap(member);
+    member->recovery->is_lost = true;
     ask_newest(member);
 }
 

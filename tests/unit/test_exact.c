@@ -61,12 +61,39 @@ static void test_an_inexact_second_page_is_a_gap(void **state)
     struct cn_entry later = entry_of(hall_pos(150), "m150", text[0]);
     const struct cn_page second = {.entries = &later, .count = 1, .tail = hall_pos(199)};
     hall_answer(&second);
-    assert_true(frame_has(client_expect(bob, "gap"), "reset", "true"));
     client_expect_nothing(bob); // of the page that does not fit nothing is shown
     hall_release();
+    assert_true(frame_has(client_expect(bob, "gap"), "reset", "true"));
     client_expect_series(bob, "m", 100, 100);
     hall_say(ann, 200);
     client_expect_series(bob, "m", 200, 1);
+    client_expect_nothing(bob);
+}
+
+// Who cannot go on from where it was reads the newest. That may take long, and more is said
+// meanwhile than they hold: whoever is told of the gap misses nothing that is said after that.
+static void test_the_gap_is_told_when_the_newest_are_there(void **state)
+{
+    (void)state;
+    struct client *ann = hall_fill(0, 20);
+    struct client *bob = rig_member(&hall.rig, 0, "bob", "");
+    hall.holds = true;
+    hall_join(bob, "1-1");
+    hub_rig_settle(&hall.rig);
+    const struct cn_page lost = {.tail = hall_pos(19)};
+    hall_answer(&lost);
+    hall_expect_joined(bob, "false");
+    const struct cn_page away = {.err = CN_UNAVAILABLE};
+    hall_answer(&away); // and so the newest are asked for again
+    for (int i = 20; i < 150; i++)
+        hall_say(ann, i);
+    client_expect_nothing(bob);
+    hub_rig_pass_ms(&hall.rig, 1000);
+    hall_release();
+    client_expect(bob, "gap");
+    client_expect_series(bob, "m", 50, 100);
+    hall_say(ann, 150);
+    client_expect_series(bob, "m", 150, 1);
     client_expect_nothing(bob);
 }
 
@@ -327,6 +354,7 @@ int main(void)
 #define TEST(open, name) cmocka_unit_test_setup_teardown(name, open, hall_close)
     const struct CMUnitTest tests[] = {
         TEST(open_rig, test_an_inexact_second_page_is_a_gap),
+        TEST(open_rig, test_the_gap_is_told_when_the_newest_are_there),
         TEST(open_rig, test_an_empty_page_with_more_behind_it),
         TEST(open_short_life, test_a_new_generation_between_two_pages),
         TEST(open_short_log, test_a_shared_page_that_does_not_fit),
