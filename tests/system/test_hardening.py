@@ -14,7 +14,7 @@ from harness import CHATNODE, ROOT, Node, eventually
 UNIT = ROOT / "deploy/chatnode.service"
 EXPOSURE_MAX = 15  # tenths, as systemd-analyze takes it
 
-pytestmark = pytest.mark.uninstrumented  # a sanitizer's build is not shipped, and has a runtime of its own
+shipped = pytest.mark.uninstrumented  # a build with sanitizers is not shipped, and has a runtime of its own
 
 
 def output(*argv):
@@ -31,32 +31,38 @@ def _symbols():
     return output("readelf", "--dyn-syms", "-W", CHATNODE)
 
 
+@shipped
 def test_the_binary_is_position_independent(headers):
     assert re.search(r"Type:\s+DYN", headers)
     assert re.search(r"FLAGS_1.*\bPIE\b", headers)
 
 
+@shipped
 def test_what_the_linker_wrote_is_read_only_before_main(headers):
     assert "GNU_RELRO" in headers
     assert re.search(r"\(FLAGS\).*BIND_NOW|FLAGS_1.*\bNOW\b", headers)
 
 
+@shipped
 def test_no_page_of_it_can_be_written_and_run(headers):
     stack = re.search(r"GNU_STACK.*", headers).group()
     assert " RW " in stack
     assert not re.search(r"LOAD.*\bRWE\b", headers)
 
 
+@shipped
 def test_it_takes_libraries_from_the_system_only(headers):
     assert "RPATH" not in headers and "RUNPATH" not in headers
 
 
+@shipped
 def test_stacks_and_buffers_are_guarded(symbols):
     assert "__stack_chk_fail" in symbols
     checked = set(re.findall(r"\b(__\w+_chk)\b", symbols))
     assert {"__snprintf_chk", "__memcpy_chk"} & checked, checked
 
 
+@shipped
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="endbr64 is of x86-64")
 def test_what_may_be_jumped_to_is_marked():
     # Each function that a pointer may reach. The system's own start code has no marks, so the whole file says none.
@@ -115,6 +121,7 @@ class Traced(Node):
         return set(re.findall(r"(?m)\b([a-z]\w+)$", self.report.read_text())) - {"syscall", "total"}
 
 
+@shipped
 def test_the_unit_allows_all_that_a_node_does(start, connect, tmp_path):
     redis = start.redis()
     log = tmp_path / "node.log"
