@@ -15,7 +15,7 @@ import threading
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests/system"))
 
-from harness import SLOW, Node, Redis, eventually, stop_all  # noqa: E402
+from harness import Node, Redis, eventually, stop_all  # noqa: E402
 from hostile import Gang  # noqa: E402
 
 FACTOR = 2
