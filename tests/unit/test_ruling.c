@@ -135,8 +135,8 @@ static void test_what_strangers_write(void **state)
         "{\"v\":\"1\",\"end\":\"user\",\"subject\":\"ann\",\"before\":\"1\",\"until\":\"\"}",
         "{\"v\":\"1\",\"end\":\"user\",\"subject\":\"ann\",\"before\":\"1\"}",
         "{\"v\":\"1\",\"end\":\"jti\",\"subject\":\"a\\\\b\",\"before\":\"1\",\"until\":\"2\"}",
-        "{\"v\":\"1\",\"end\":\"user\",\"subject\":\"ann\",\"before\":\"1\",\"until\":"
-        "\"123456789012\"}",
+        ("{\"v\":\"1\",\"end\":\"user\",\"subject\":\"ann\",\"before\":\"1\",\"until\":"
+         "\"123456789012\"}"),
     };
     for (size_t i = 0; i < CN_COUNT(bad); i++) {
         struct cn_ruling ruling;
