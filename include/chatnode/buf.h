@@ -34,6 +34,9 @@ static inline bool cn_str_equal(struct cn_str a, struct cn_str b)
 // (out then holds the empty string).
 CN_MUSTCHECK enum cn_err cn_str_copy(struct cn_str text, char *out, size_t size);
 
+// Reads a number of 1 to `digits_max` decimal digits, at most 18, and nothing else.
+CN_MUSTCHECK bool cn_str_read_digits(struct cn_str text, size_t digits_max, int64_t *out);
+
 enum { CN_DIGITS_MAX = 20 };
 
 // Writes `value` in decimal digits, without a NUL; returns how many. As snprintf with PRIu64, at a

@@ -21,6 +21,20 @@ enum cn_err cn_str_copy(struct cn_str text, char *out, size_t size)
     return CN_OK;
 }
 
+bool cn_str_read_digits(struct cn_str text, size_t digits_max, int64_t *out)
+{
+    int64_t value = 0;
+    if (text.len == 0 || text.len > digits_max)
+        return false;
+    for (size_t i = 0; i < text.len; i++) {
+        if (text.ptr[i] < '0' || text.ptr[i] > '9')
+            return false;
+        value = value * 10 + (text.ptr[i] - '0');
+    }
+    *out = value;
+    return true;
+}
+
 static size_t count_digits(uint64_t value)
 {
     size_t count = 1;

@@ -5,6 +5,8 @@
 
 #include "redis_private.h"
 
+enum { MS_DIGITS_MAX = 18 };
+
 // What each of Redis' errors asks for; what is not here is a refusal of this one command.
 static const struct error {
     const char *prefix;
@@ -67,20 +69,6 @@ static struct cn_str text_of(const redisReply *reply)
     return (struct cn_str){reply->str, reply->len};
 }
 
-static bool parse_ms(struct cn_str text, int64_t *out)
-{
-    int64_t value = 0;
-    if (text.len == 0 || text.len > 18)
-        return false;
-    for (size_t i = 0; i < text.len; i++) {
-        if (text.ptr[i] < '0' || text.ptr[i] > '9')
-            return false;
-        value = value * 10 + (text.ptr[i] - '0');
-    }
-    *out = value;
-    return true;
-}
-
 // Cuts the text before the next space off `rest`.
 static struct cn_str cut_word(struct cn_str *rest)
 {
@@ -97,7 +85,8 @@ enum cn_err cn_redis_reply_published(const redisReply *reply, struct cn_publishe
     struct cn_str pos = cut_word(&rest), ts = cut_word(&rest);
     struct cn_published result = {.err = CN_OK};
     result.dup = cn_str_equal(rest, CN_STR_LITERAL("1"));
-    if (cn_pos_parse(pos, &result.pos) != CN_OK || !parse_ms(ts, &result.ts_ms) ||
+    if (cn_pos_parse(pos, &result.pos) != CN_OK ||
+        !cn_str_read_digits(ts, MS_DIGITS_MAX, &result.ts_ms) ||
         (!result.dup && !cn_str_equal(rest, CN_STR_LITERAL("0"))))
         return CN_INVALID;
     *out = result;

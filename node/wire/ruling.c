@@ -14,7 +14,7 @@
 // Of the notices' form; it is raised when an older node would misunderstand a newer one.
 #define VERSION "1"
 
-enum { BODY_BYTES_MAX = 4096 };
+enum { BODY_BYTES_MAX = 4096, TIME_DIGITS_MAX = 11 };
 
 static const char *const words[] = {
 #define X(symbol, word) word,
@@ -104,21 +104,6 @@ size_t cn_ruling_format(const struct cn_ruling *ruling, char out[CN_RULING_TEXT_
     return (size_t)len;
 }
 
-// A time of 1 to 11 digits.
-static bool parse_time(struct cn_str text, int64_t *out)
-{
-    int64_t value = 0;
-    if (text.len < 1 || text.len > 11)
-        return false;
-    for (size_t i = 0; i < text.len; i++) {
-        if (text.ptr[i] < '0' || text.ptr[i] > '9')
-            return false;
-        value = value * 10 + (text.ptr[i] - '0');
-    }
-    *out = value;
-    return true;
-}
-
 static bool parse_kind(struct cn_str text, enum cn_ruling_kind *out)
 {
     for (int i = 0; i < CN_RULING_KINDS; i++) {
@@ -138,8 +123,10 @@ enum cn_err cn_ruling_parse(struct cn_str text, struct cn_ruling *out)
         !cn_str_equal(cn_flat_object_find(&object, CN_STR_LITERAL("v")), CN_STR_LITERAL(VERSION)))
         return CN_INVALID;
     if (!parse_kind(cn_flat_object_find(&object, CN_STR_LITERAL("end")), &found.kind) ||
-        !parse_time(cn_flat_object_find(&object, CN_STR_LITERAL("before")), &found.before_s) ||
-        !parse_time(cn_flat_object_find(&object, CN_STR_LITERAL("until")), &found.until_s) ||
+        !cn_str_read_digits(cn_flat_object_find(&object, CN_STR_LITERAL("before")), TIME_DIGITS_MAX,
+                            &found.before_s) ||
+        !cn_str_read_digits(cn_flat_object_find(&object, CN_STR_LITERAL("until")), TIME_DIGITS_MAX,
+                            &found.until_s) ||
         !set_subject(&found, cn_flat_object_find(&object, CN_STR_LITERAL("subject"))))
         return CN_INVALID;
     *out = found;

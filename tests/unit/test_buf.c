@@ -209,12 +209,28 @@ static void test_without_memory_nothing_changes(void **state)
     cn_buf_fini(&buf);
 }
 
+static void test_digits_are_read(void **state)
+{
+    (void)state;
+    int64_t value = -1;
+    static const char *const bad[] = {"", "1234", "12a", "-1", "+1", " 1", "1.0"};
+    for (size_t i = 0; i < CN_COUNT(bad); i++)
+        assert_false(cn_str_read_digits(cn_str_of(bad[i]), 3, &value));
+    assert_false(cn_str_read_digits((struct cn_str){NULL, 0}, 3, &value));
+    assert_int_equal(value, -1);
+    assert_true(cn_str_read_digits(cn_str_of("007"), 3, &value));
+    assert_int_equal(value, 7);
+    assert_true(cn_str_read_digits(cn_str_of("999999999999999999"), 18, &value));
+    assert_int_equal(value, INT64_C(999999999999999999));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_views),
         cmocka_unit_test(test_copy_of_view),
         cmocka_unit_test(test_digits),
+        cmocka_unit_test(test_digits_are_read),
         cmocka_unit_test(test_adopted_memory_is_the_buffers),
         cmocka_unit_test(test_append_up_to_the_bound),
         cmocka_unit_test(test_huge_append_does_not_wrap_around),
